@@ -1,0 +1,51 @@
+//! One record a command: who, which agent, what came of it, how long it took.
+
+use std::time::Duration;
+
+use serenity::model::id::{InteractionId, UserId};
+
+use crate::agent::AgentId;
+use crate::telemetry::AUDIT;
+
+/// An audit record; [`Record::write`] puts it into the log, under the target `audit`.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The interaction, Discord's id of the command or of the press of a button.
+    pub interaction: InteractionId,
+    /// Who gave the command.
+    pub user_id: UserId,
+    /// The same person's user name.
+    pub user: &'a str,
+    /// The agent, where a valid number was given.
+    pub agent: Option<AgentId>,
+    /// `done`, `rejected`, `not_sent`, `unknown`, `denied`, `guarded` or `unacknowledged`.
+    pub outcome: &'static str,
+    /// The code that Wolkvox gave.
+    pub code: Option<u16>,
+    /// Waiting for the token.
+    pub wait: Duration,
+    /// The call itself.
+    pub call: Duration,
+}
+
+impl Record<'_> {
+    /// Writes the record.
+    pub fn write(&self) {
+        tracing::info!(
+            target: AUDIT,
+            interaction_id = %self.interaction,
+            user_id = %self.user_id,
+            user = self.user,
+            agent_id = self.agent.map(AgentId::get),
+            outcome = self.outcome,
+            code = self.code,
+            wait_ms = millis(self.wait),
+            call_ms = millis(self.call),
+            "mute"
+        );
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

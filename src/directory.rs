@@ -1,0 +1,186 @@
+//! Agents by name: a copy of Wolkvox's listing, made when somebody starts typing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::agent::AgentId;
+use crate::wolkvox::{AgentRow, Wolkvox};
+
+/// The most suggestions that Discord takes ("Application Commands", autocomplete).
+const MAX_SUGGESTIONS: usize = 25;
+
+/// The directory. Typing is answered from the copy at once; a copy that is too old is renewed meanwhile.
+pub struct Directory {
+    wolkvox: Wolkvox,
+    max_age: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    agents: Arc<Agents>,
+    asked: Option<Instant>,
+    asking: bool,
+    failing: bool,
+}
+
+impl Directory {
+    /// A directory without a copy. Wolkvox is asked at most once in `max_age`.
+    pub fn new(wolkvox: Wolkvox, max_age: Duration) -> Arc<Self> {
+        Arc::new(Self { wolkvox, max_age, state: Mutex::default() })
+    }
+
+    /// The agents that fit what was typed, the best first, from the copy as it is.
+    pub fn suggest(self: &Arc<Self>, typed: &str) -> Vec<(AgentId, String)> {
+        let mut state = self.state();
+        let due = !state.asking && state.asked.is_none_or(|asked| asked.elapsed() >= self.max_age);
+        if due {
+            state.asking = true;
+            state.asked = Some(Instant::now());
+            tokio::spawn(self.clone().renew());
+        }
+        let agents = state.agents.clone();
+        drop(state);
+        agents.search(typed).map(|(id, name)| (id, name.to_owned())).collect()
+    }
+
+    /// An agent's name, if the copy has it.
+    pub fn name(&self, id: AgentId) -> Option<String> {
+        self.state().agents.name(id).map(str::to_owned)
+    }
+
+    async fn renew(self: Arc<Self>) {
+        let agents = self.wolkvox.agents::<Agents>().await;
+        let mut state = self.state();
+        state.asking = false;
+        match agents {
+            Ok(mut agents) => {
+                agents.finish();
+                tracing::info!(agents = agents.rows.len(), "the agent directory was read");
+                state.agents = Arc::new(agents);
+                state.failing = false;
+            }
+            Err(error) => {
+                if !state.failing {
+                    tracing::warn!("the agent directory can't be read, so names may be missing: {error}");
+                }
+                state.failing = true;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The agents, packed: two strings for all of them, and the places in these where each one's parts end.
+#[derive(Default)]
+struct Agents {
+    names: String,
+    folded: String,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    id: AgentId,
+    name: Span,
+    folded: Span,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    len: u16,
+}
+
+impl Span {
+    /// Appends `text` to `to` and tells where it stands; text beyond 64 KiB is left out.
+    fn append(to: &mut String, text: &str) -> Option<Self> {
+        let span = Self { start: u32::try_from(to.len()).ok()?, len: u16::try_from(text.len()).ok()? };
+        to.push_str(text);
+        Some(span)
+    }
+
+    fn of(self, text: &str) -> &str {
+        let start = self.start as usize;
+        text.get(start..start + usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl Extend<AgentRow> for Agents {
+    fn extend<I: IntoIterator<Item = AgentRow>>(&mut self, agents: I) {
+        for agent in agents {
+            let name = Span::append(&mut self.names, &agent.name);
+            let folded = Span::append(&mut self.folded, &fold(&agent.name));
+            if let Some((name, folded)) = name.zip(folded) {
+                self.rows.push(Row { id: agent.id, name, folded });
+            }
+        }
+    }
+}
+
+impl Agents {
+    /// Sorts by name and gives back what memory was reserved in advance.
+    fn finish(&mut self) {
+        let folded = &self.folded;
+        self.rows.sort_unstable_by(|a, b| (a.folded.of(folded), a.id).cmp(&(b.folded.of(folded), b.id)));
+        self.rows.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.folded.shrink_to_fit();
+    }
+
+    fn name(&self, id: AgentId) -> Option<&str> {
+        self.rows.iter().find(|row| row.id == id).map(|row| row.name.of(&self.names))
+    }
+
+    /// The best matches: every word typed has to be in the name, or all of it has to begin the number.
+    fn search(&self, typed: &str) -> impl Iterator<Item = (AgentId, &str)> {
+        let typed = fold(typed);
+        let typed = typed.trim();
+        let words: Vec<&str> = typed.split_whitespace().collect();
+        let mut best: Vec<(u8, &Row)> = Vec::with_capacity(MAX_SUGGESTIONS + 1);
+        for row in &self.rows {
+            let Some(rank) = self.rank(row, typed, &words) else { continue };
+            if best.len() == MAX_SUGGESTIONS && best.last().is_some_and(|(worst, _)| *worst >= rank) {
+                continue;
+            }
+            let at = best.partition_point(|(other, _)| *other >= rank);
+            best.insert(at, (rank, row));
+            best.truncate(MAX_SUGGESTIONS);
+        }
+        best.into_iter().map(|(_, row)| (row.id, row.name.of(&self.names)))
+    }
+
+    /// How well a row fits, the higher the better.
+    fn rank(&self, row: &Row, typed: &str, words: &[&str]) -> Option<u8> {
+        let name = row.folded.of(&self.folded);
+        if typed.bytes().all(|byte| byte.is_ascii_digit()) && !typed.is_empty() {
+            let number = row.id.to_string();
+            if number == typed {
+                return Some(4);
+            }
+            if number.starts_with(typed) {
+                return Some(3);
+            }
+        }
+        if !words.iter().all(|word| name.contains(word)) {
+            return None;
+        }
+        let first = words.first().copied().unwrap_or_default();
+        Some(if name.starts_with(first) {
+            2
+        } else {
+            u8::from(name.split_whitespace().any(|word| word.starts_with(first)))
+        })
+    }
+}
+
+/// Without regard to case and accents: "Gómez" and "gomez" are the same.
+fn fold(text: &str) -> String {
+    text.nfd().filter(|char| !is_combining_mark(*char)).flat_map(char::to_lowercase).collect()
+}

@@ -1,0 +1,179 @@
+//! What an interaction asks for. Only the fields that are needed are decoded, so that a field that Discord
+//! adds, drops or changes elsewhere costs nobody a command.
+
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId};
+
+use super::command;
+use crate::agent::{AgentId, InvalidAgentId};
+use crate::reply::Language;
+
+/// The beginning of the id of the button "go on"; the guarded command's id follows.
+const GO_ON: &str = "go-on:";
+
+/// An interaction with the bot.
+#[derive(Debug)]
+pub(super) struct Interaction {
+    pub(super) callback: Callback,
+    pub(super) guild: Option<GuildId>,
+    /// The invoker's roles; none in a direct message.
+    pub(super) roles: Option<Vec<RoleId>>,
+    pub(super) user_id: UserId,
+    pub(super) user: String,
+    /// The invoker's language.
+    pub(super) language: Language,
+    /// The language of the guild, for what everybody reads.
+    pub(super) guild_language: Language,
+    pub(super) request: Request,
+}
+
+/// Where the answer goes.
+#[derive(Debug)]
+pub(super) struct Callback {
+    pub(super) id: InteractionId,
+    pub(super) application: ApplicationId,
+    pub(super) token: SecretString,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// `/mute agent_id`
+    Mute(Result<AgentId, InvalidAgentId>),
+    /// The button under the question that this command was answered with.
+    GoOn(InteractionId),
+    /// Suggestions for what was typed so far.
+    Suggest(String),
+}
+
+/// Why an interaction is not understood. Holds no text of it: its token must not get into the log.
+#[derive(Debug)]
+pub(super) enum Undecodable {
+    Json(serde_json::Error),
+    Kind(u64),
+    NoUser,
+    Data,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "{:?} error at column {}", error.classify(), error.column()),
+            Self::Kind(kind) => write!(f, "its type {kind} is none that this bot offers"),
+            Self::NoUser => f.write_str("it names no user"),
+            Self::Data => f.write_str("it is no command, button or option of this bot"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    id: InteractionId,
+    application_id: ApplicationId,
+    #[serde(rename = "type")]
+    kind: u64,
+    token: SecretString,
+    guild_id: Option<GuildId>,
+    member: Option<Member>,
+    user: Option<User>,
+    locale: Option<String>,
+    guild_locale: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    user: User,
+    roles: Vec<RoleId>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: UserId,
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct CommandData {
+    name: String,
+    #[serde(default)]
+    options: Vec<CommandOption>,
+}
+
+#[derive(Deserialize)]
+struct CommandOption {
+    name: String,
+    #[serde(default)]
+    value: Value,
+}
+
+#[derive(Deserialize)]
+struct ComponentData {
+    custom_id: String,
+}
+
+impl Interaction {
+    /// Decodes the `d` of an `INTERACTION_CREATE`.
+    pub(super) fn decode(payload: &str) -> Result<Self, Undecodable> {
+        let payload: Payload<'_> = serde_json::from_str(payload).map_err(Undecodable::Json)?;
+        let data = payload.data.ok_or(Undecodable::Data)?.get();
+        let request = match payload.kind {
+            2 => Request::Mute(agent_id(&option(data)?)),
+            3 => Request::GoOn(question(data)?),
+            4 => Request::Suggest(match option(data)? {
+                Value::String(typed) => typed,
+                Value::Number(typed) => typed.to_string(),
+                _ => String::new(),
+            }),
+            kind => return Err(Undecodable::Kind(kind)),
+        };
+        let (user, roles) = match (payload.member, payload.user) {
+            (Some(member), _) => (member.user, Some(member.roles)),
+            (None, Some(user)) => (user, None),
+            (None, None) => return Err(Undecodable::NoUser),
+        };
+        let language = |locale: Option<String>| locale.as_deref().map(Language::of).unwrap_or_default();
+        Ok(Self {
+            callback: Callback { id: payload.id, application: payload.application_id, token: payload.token },
+            guild: payload.guild_id,
+            roles,
+            user_id: user.id,
+            user: user.username,
+            language: language(payload.locale),
+            guild_language: language(payload.guild_locale),
+            request,
+        })
+    }
+}
+
+/// The `custom_id` of the button under the answer to `command`.
+pub(super) fn go_on_id(command: InteractionId) -> String {
+    format!("{GO_ON}{command}")
+}
+
+fn question(data: &str) -> Result<InteractionId, Undecodable> {
+    let data: ComponentData = serde_json::from_str(data).map_err(Undecodable::Json)?;
+    let command = data.custom_id.strip_prefix(GO_ON).and_then(|id| id.parse().ok());
+    command.ok_or(Undecodable::Data)
+}
+
+/// The value of `agent_id`; null where it is missing.
+fn option(data: &str) -> Result<Value, Undecodable> {
+    let data: CommandData = serde_json::from_str(data).map_err(Undecodable::Json)?;
+    if data.name != command::NAME {
+        return Err(Undecodable::Data);
+    }
+    let option = data.options.into_iter().find(|option| option.name == command::AGENT_ID);
+    Ok(option.map(|option| option.value).unwrap_or_default())
+}
+
+/// What the client validates is no protection: anything but a whole number in range is refused here.
+fn agent_id(value: &Value) -> Result<AgentId, InvalidAgentId> {
+    value.as_u64().ok_or(InvalidAgentId)?.try_into()
+}

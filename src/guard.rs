@@ -1,0 +1,186 @@
+//! Two supervisors, one agent: the second is asked before the first one's toggle is reversed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serenity::model::id::{InteractionId, UserId};
+
+use crate::agent::AgentId;
+
+/// Remembers who toggled which agent lately, and who was asked whether to go on. Entries live no longer than
+/// their window.
+pub struct ToggleGuard {
+    window: Duration,
+    question_window: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    toggles: HashMap<AgentId, Vec<Toggle>>,
+    questions: HashMap<InteractionId, Question>,
+}
+
+struct Toggle {
+    command: InteractionId,
+    by: UserId,
+    since: Instant,
+    under_way: bool,
+}
+
+struct Question {
+    to: UserId,
+    agent: AgentId,
+    about: InteractionId,
+    asked: Instant,
+    answered: bool,
+}
+
+/// Somebody else's toggle that a command would reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// The command that toggled.
+    pub command: InteractionId,
+    /// Who gave it.
+    pub by: UserId,
+    /// How long ago.
+    pub ago: Duration,
+    /// Whether it is still waiting or being carried out.
+    pub under_way: bool,
+}
+
+/// The permission to toggle, which counts as a toggle under way. Dropped without [`Pass::toggled`], it is as if
+/// it had never been.
+pub struct Pass {
+    guard: Arc<ToggleGuard>,
+    agent: AgentId,
+    command: InteractionId,
+}
+
+/// "Go on", said to one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// The agent that the question was about.
+    pub agent: AgentId,
+    /// The toggle that may be reversed.
+    pub reverses: InteractionId,
+}
+
+/// Why a press of the button does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// It was pressed before.
+    Used,
+    /// Its time is over.
+    Late,
+    /// Somebody else was asked.
+    NotYours,
+    /// This process did not ask: it was restarted since, or another copy asked.
+    Unasked,
+}
+
+impl ToggleGuard {
+    /// A guard that remembers toggles for `window` (zero turns it off) and questions for `question_window`.
+    pub fn new(window: Duration, question_window: Duration) -> Arc<Self> {
+        Arc::new(Self { window, question_window, state: Mutex::default() })
+    }
+
+    /// Asks for permission to toggle. The latest toggle decides: one's own may be reversed without a question,
+    /// another supervisor's only with a consent that names it.
+    ///
+    /// # Errors
+    /// The toggle that stands in the way.
+    pub fn enter(
+        self: &Arc<Self>,
+        agent: AgentId,
+        by: UserId,
+        command: InteractionId,
+        consent: Option<Consent>,
+    ) -> Result<Pass, Previous> {
+        let pass = Pass { guard: self.clone(), agent, command };
+        if self.window.is_zero() {
+            return Ok(pass);
+        }
+        let mut state = self.state();
+        for toggles in state.toggles.values_mut() {
+            toggles.retain(|toggle| toggle.under_way || toggle.since.elapsed() < self.window);
+        }
+        state.toggles.retain(|_, toggles| !toggles.is_empty());
+        let toggles = state.toggles.entry(agent).or_default();
+        if let Some(last) = toggles.last()
+            && last.by != by
+            && consent.is_none_or(|consent| consent.reverses != last.command)
+        {
+            let Toggle { command, by, under_way, .. } = *last;
+            let previous = Previous { command, by, ago: last.since.elapsed(), under_way };
+            // Ends the loan of the state before the pass is dropped, which takes it again.
+            drop(state);
+            return Err(previous);
+        }
+        toggles.push(Toggle { command, by, since: Instant::now(), under_way: true });
+        drop(state);
+        Ok(pass)
+    }
+
+    /// Remembers that `to` is asked, by the answer to `command`, whether to go on.
+    pub fn ask(&self, command: InteractionId, to: UserId, agent: AgentId, about: InteractionId) {
+        let mut state = self.state();
+        state.questions.retain(|_, question| question.asked.elapsed() < self.question_window);
+        let question = Question { to, agent, about, asked: Instant::now(), answered: false };
+        state.questions.insert(command, question);
+    }
+
+    /// Takes a question back that nobody got to see.
+    pub fn unask(&self, command: InteractionId) {
+        self.state().questions.remove(&command);
+    }
+
+    /// Takes the answer "go on" to the question that `command` was answered with. It can be taken once.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn answer(&self, command: InteractionId, by: UserId) -> Result<Consent, Stale> {
+        let mut state = self.state();
+        let question = state.questions.get_mut(&command).ok_or(Stale::Unasked)?;
+        if question.to != by {
+            Err(Stale::NotYours)
+        } else if question.answered {
+            Err(Stale::Used)
+        } else if question.asked.elapsed() >= self.question_window {
+            Err(Stale::Late)
+        } else {
+            question.answered = true;
+            Ok(Consent { agent: question.agent, reverses: question.about })
+        }
+    }
+
+    /// No panic happens while the state is held, and if one did, the state would still be whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass {
+    /// The toggle was carried out, or may have been: it counts from now on.
+    pub fn toggled(self) {
+        let mut state = self.guard.state();
+        let mut toggles = state.toggles.get_mut(&self.agent).into_iter().flatten();
+        if let Some(toggle) = toggles.find(|toggle| toggle.command == self.command) {
+            toggle.under_way = false;
+            toggle.since = Instant::now();
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut state = self.guard.state();
+        if let Some(toggles) = state.toggles.get_mut(&self.agent) {
+            toggles.retain(|toggle| toggle.command != self.command || !toggle.under_way);
+            if toggles.is_empty() {
+                state.toggles.remove(&self.agent);
+            }
+        }
+    }
+}

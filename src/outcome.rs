@@ -1,0 +1,107 @@
+//! What came of a command: four outcomes, none of them half known.
+
+/// What came of one toggle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Wolkvox says that it was carried out.
+    Done(Done),
+    /// Wolkvox says that it was not.
+    Rejected(Rejected),
+    /// The request never left: nothing has changed, and trying again is safe.
+    NotSent(NotSent),
+    /// The request may have been carried out or not.
+    Unknown(Unknown),
+}
+
+/// A success, in Wolkvox's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The answer's `code`, 200 to 299.
+    pub code: u16,
+    /// The answer's `msg`, as it came.
+    pub msg: String,
+}
+
+/// A refusal, in Wolkvox's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The answer's `code`, or the HTTP status where the answer had none.
+    pub code: u16,
+    /// The answer's `msg`, or its `error` where it had no `msg`.
+    pub msg: String,
+    /// Which of the documented refusals it was.
+    pub reason: Refusal,
+}
+
+/// The refusals that Wolkvox documents ("API Response Codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `PLEASE ENTER THE WOLKVOX-TOKEN`
+    TokenMissing,
+    /// `PLEASE VALIDATE TOKEN`: wrong, expired or deleted.
+    TokenWrong,
+    /// `TOKEN LIMIT EXCEEDED`: the operation's daily quota is spent.
+    DailyLimit,
+    /// `EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)`: the one refusal that is known not to have
+    /// been carried out.
+    TokenBusy,
+    /// A 403 with any other text. The server answers so during maintenance.
+    Maintenance,
+    /// Anything else; its `msg` says what.
+    Other,
+}
+
+/// Why a request never left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// No connection to Wolkvox: refused, unreachable, not trusted.
+    NoConnection,
+    /// The bot is stopping.
+    Restarting,
+    /// It waited for its turn for so long that its result could not have been delivered.
+    WaitedTooLong,
+    /// A fault of the bot's own, before anything was sent.
+    Fault,
+}
+
+/// Why it can't be known whether a request was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// No answer in time.
+    TimedOut,
+    /// The connection was lost after the request may have been sent.
+    ConnectionLost,
+    /// There was an answer, but not one that says what happened.
+    Unreadable {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A fault of the bot's own, after the request may have been sent.
+    Fault,
+}
+
+impl Outcome {
+    /// The name in the audit record.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Rejected(_) => "rejected",
+            Self::NotSent(_) => "not_sent",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// The code that Wolkvox gave, where it gave one.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Done(done) => Some(done.code),
+            Self::Rejected(rejected) => Some(rejected.code),
+            Self::NotSent(_) | Self::Unknown(_) => None,
+        }
+    }
+
+    /// Whether the microphone may have changed.
+    pub fn may_have_toggled(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Unknown(_))
+    }
+}

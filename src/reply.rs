@@ -1,0 +1,462 @@
+//! Every sentence that a person reads, in every language. Each sentence stands once, in all languages side by
+//! side: one that lacks a language does not compile.
+//!
+//! A reply says first what happened, then what to do, and claims no more than is known.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use crate::access::Denial;
+use crate::agent::AgentId;
+use crate::guard::{Previous, Stale};
+use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
+
+/// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
+pub const MAX_MESSAGE: usize = 2000;
+/// Discord's limit for the name of a suggestion ("Application Commands").
+const MAX_CHOICE: usize = 100;
+
+/// A language that the bot speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// For everybody whose language the bot doesn't speak.
+    #[default]
+    English,
+    /// Discord's `es-ES` and `es-419`.
+    Spanish,
+    /// Discord's `pt-BR`.
+    Portuguese,
+}
+
+impl Language {
+    /// All languages.
+    pub const ALL: [Self; 3] = [Self::English, Self::Spanish, Self::Portuguese];
+
+    /// The language for one of Discord's locales.
+    pub fn of(locale: &str) -> Self {
+        match locale {
+            "es-ES" | "es-419" => Self::Spanish,
+            "pt-BR" => Self::Portuguese,
+            _ => Self::English,
+        }
+    }
+
+    /// Discord's locales for the language, without those that the default covers.
+    pub fn locales(self) -> &'static [&'static str] {
+        match self {
+            Self::English => &[],
+            Self::Spanish => &["es-ES", "es-419"],
+            Self::Portuguese => &["pt-BR"],
+        }
+    }
+
+    /// Picks from a sentence's versions.
+    fn pick<T>(self, english: T, spanish: T, portuguese: T) -> T {
+        match self {
+            Self::English => english,
+            Self::Spanish => spanish,
+            Self::Portuguese => portuguese,
+        }
+    }
+}
+
+/// An agent as people know it: by name where the directory has one, and by number.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// The number.
+    pub id: AgentId,
+    /// The name, as Wolkvox has it.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{} · ", harmless(name, MAX_CHOICE))?;
+        }
+        self.id.fmt(f)
+    }
+}
+
+/// What the command does, in the list of commands (at most 100 characters).
+pub fn command_description(language: Language) -> &'static str {
+    language.pick(
+        "Press the MUTE button in a Wolkvox agent's application; run it again to undo",
+        "Pulsa el botón MUTE en la aplicación de un agente de Wolkvox; repítelo para deshacer",
+        "Aperta o botão MUTE no aplicativo de um agente do Wolkvox; repita para desfazer",
+    )
+}
+
+/// What `agent_id` is (at most 100 characters).
+pub fn option_description(language: Language) -> &'static str {
+    language.pick(
+        "The agent's extension number in Wolkvox, such as 1001",
+        "El número de extensión del agente en Wolkvox, por ejemplo 1001",
+        "O número do ramal do agente no Wolkvox, por exemplo 1001",
+    )
+}
+
+/// The same, where names can be typed.
+pub fn option_description_with_names(language: Language) -> &'static str {
+    language.pick(
+        "The agent's number in Wolkvox, such as 1001; type a name to search",
+        "El número del agente en Wolkvox, por ejemplo 1001; escribe un nombre para buscarlo",
+        "O número do agente no Wolkvox, por exemplo 1001; digite um nome para buscar",
+    )
+}
+
+/// A suggestion while the agent is being typed.
+pub fn choice(name: &str, id: AgentId) -> String {
+    let number = format!(" · {id}");
+    let mut text = plain(name);
+    truncate(&mut text, MAX_CHOICE - number.chars().count());
+    text + &number
+}
+
+/// What came of a command.
+pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done(done) => self::done(language, agent, done),
+        Outcome::Rejected(rejected) => self::rejected(language, agent, rejected),
+        Outcome::NotSent(why) => format!("{}\n{}", not_sent(language, *why), small_print(language, agent)),
+        Outcome::Unknown(why) => format!("{}\n{}", unknown(language, *why), small_print(language, agent)),
+    }
+}
+
+fn small_print(language: Language, agent: &Agent) -> String {
+    language.pick(format!("-# Agent {agent}"), format!("-# Agente {agent}"), format!("-# Agente {agent}"))
+}
+
+fn done(language: Language, agent: &Agent, done: &Done) -> String {
+    let toggle = language.pick(
+        "MUTE is a toggle: run the command again to undo it",
+        "MUTE alterna: repite el comando para deshacerlo",
+        "MUTE alterna: repita o comando para desfazer",
+    );
+    let tail = format!("\n{} · {toggle}", small_print(language, agent));
+    let nothing = language.pick(
+        "Wolkvox reported success, without a message.",
+        "Wolkvox confirmó la operación, sin mensaje.",
+        "O Wolkvox confirmou a operação, sem mensagem.",
+    );
+    said("", &done.msg, nothing, &tail)
+}
+
+fn rejected(language: Language, agent: &Agent, rejected: &Rejected) -> String {
+    let head = language.pick("**Refused by Wolkvox:** ", "**Wolkvox lo rechazó:** ", "**O Wolkvox recusou:** ");
+    let nothing = language.pick("it gave no reason.", "no dio ningún motivo.", "não informou o motivo.");
+    let code = language.pick("code", "código", "código");
+    let tail =
+        format!("\n{}\n{} · {code} {}", hint(language, rejected.reason), small_print(language, agent), rejected.code);
+    said(head, &rejected.msg, nothing, &tail)
+}
+
+fn hint(language: Language, reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::TokenMissing => language.pick(
+            "Wolkvox saw no token. Ask your administrator to check `WOLKVOX_TOKEN`.",
+            "Wolkvox no recibió el token. Pide a tu administrador que revise `WOLKVOX_TOKEN`.",
+            "O Wolkvox não recebeu o token. Peça ao administrador que verifique `WOLKVOX_TOKEN`.",
+        ),
+        Refusal::TokenWrong => language.pick(
+            "The API token is wrong, expired or deleted. Ask your administrator to make a new one in Wolkvox \
+             Manager and to put it into `WOLKVOX_TOKEN`.",
+            "El token de la API no es válido, venció o fue eliminado. Pide a tu administrador que cree uno nuevo \
+             en Wolkvox Manager y lo ponga en `WOLKVOX_TOKEN`.",
+            "O token da API é inválido, expirou ou foi excluído. Peça ao administrador que crie um novo no \
+             Wolkvox Manager e o coloque em `WOLKVOX_TOKEN`.",
+        ),
+        Refusal::DailyLimit => language.pick(
+            "Today's limit of API calls is spent. Use Wolkvox itself until tomorrow, and tell your administrator.",
+            "Se agotó el límite de llamadas a la API de hoy. Usa Wolkvox directamente hasta mañana y avisa a tu \
+             administrador.",
+            "O limite de chamadas à API de hoje se esgotou. Use o próprio Wolkvox até amanhã e avise o \
+             administrador.",
+        ),
+        Refusal::TokenBusy => language.pick(
+            "The token is busy with other calls. Try again in a moment.",
+            "El token está ocupado con otras llamadas. Inténtalo de nuevo en un momento.",
+            "O token está ocupado com outras chamadas. Tente novamente em instantes.",
+        ),
+        Refusal::Maintenance => language.pick(
+            "The Wolkvox server may be in maintenance. Try again in a few minutes; if it stays like this, tell \
+             your administrator.",
+            "El servidor de Wolkvox puede estar en mantenimiento. Inténtalo en unos minutos; si continúa, avisa a \
+             tu administrador.",
+            "O servidor do Wolkvox pode estar em manutenção. Tente em alguns minutos; se continuar, avise o \
+             administrador.",
+        ),
+        Refusal::Other => language.pick(
+            "Check the agent's number. If it is right, tell your administrator.",
+            "Revisa el número del agente. Si es correcto, avisa a tu administrador.",
+            "Confira o número do agente. Se estiver certo, avise o administrador.",
+        ),
+    }
+}
+
+fn not_sent(language: Language, why: NotSent) -> &'static str {
+    match why {
+        NotSent::NoConnection => language.pick(
+            "**Not sent:** there is no connection to Wolkvox. Nothing has changed, and it is safe to try again.",
+            "**No se envió:** no hay conexión con Wolkvox. Nada ha cambiado y puedes intentarlo de nuevo.",
+            "**Não foi enviado:** sem conexão com o Wolkvox. Nada mudou, e você pode tentar novamente.",
+        ),
+        NotSent::Restarting => language.pick(
+            "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.",
+            "**No se envió:** el bot se está reiniciando. Nada ha cambiado; inténtalo de nuevo en un momento.",
+            "**Não foi enviado:** o bot está reiniciando. Nada mudou; tente novamente em instantes.",
+        ),
+        NotSent::WaitedTooLong => language.pick(
+            "**Not sent:** too many commands were waiting before it. Nothing has changed; try again if it still \
+             matters.",
+            "**No se envió:** había demasiados comandos en espera. Nada ha cambiado; inténtalo de nuevo si aún \
+             hace falta.",
+            "**Não foi enviado:** havia comandos demais na fila. Nada mudou; tente novamente se ainda for \
+             necessário.",
+        ),
+        NotSent::Fault => language.pick(
+            "**Not sent:** something broke in the bot. Nothing has changed, and it is safe to try again. If it \
+             happens again, tell your administrator.",
+            "**No se envió:** algo falló en el bot. Nada ha cambiado y puedes intentarlo de nuevo. Si se repite, \
+             avisa a tu administrador.",
+            "**Não foi enviado:** algo falhou no bot. Nada mudou, e você pode tentar novamente. Se acontecer de \
+             novo, avise o administrador.",
+        ),
+    }
+}
+
+fn unknown(language: Language, why: Unknown) -> String {
+    let what = match why {
+        Unknown::TimedOut => language.pick(
+            "**Unknown:** Wolkvox did not answer in time.",
+            "**Resultado desconocido:** Wolkvox no respondió a tiempo.",
+            "**Resultado desconhecido:** o Wolkvox não respondeu a tempo.",
+        ),
+        Unknown::ConnectionLost => language.pick(
+            "**Unknown:** the connection to Wolkvox broke before its answer came.",
+            "**Resultado desconocido:** la conexión con Wolkvox se cortó antes de recibir la respuesta.",
+            "**Resultado desconhecido:** a conexão com o Wolkvox caiu antes da resposta.",
+        ),
+        Unknown::Unreadable { .. } => language.pick(
+            "**Unknown:** Wolkvox's answer can't be read.",
+            "**Resultado desconocido:** no se puede leer la respuesta de Wolkvox.",
+            "**Resultado desconhecido:** não foi possível ler a resposta do Wolkvox.",
+        ),
+        Unknown::Fault => language.pick(
+            "**Unknown:** something broke in the bot during the call.",
+            "**Resultado desconocido:** algo falló en el bot durante la llamada.",
+            "**Resultado desconhecido:** algo falhou no bot durante a chamada.",
+        ),
+    };
+    let remedy = language.pick(
+        "The microphone may have changed: look at the agent's MUTE button before you try again.",
+        "El micrófono puede haber cambiado: mira el botón MUTE del agente antes de intentarlo de nuevo.",
+        "O microfone pode ter mudado: veja o botão MUTE do agente antes de tentar novamente.",
+    );
+    format!("{what} {remedy}")
+}
+
+/// Why somebody may not use the command.
+pub fn denied(language: Language, denial: Denial) -> &'static str {
+    match denial {
+        Denial::NotInGuild => language.pick(
+            "This command works only in the server that the bot was set up for. Nothing was sent.",
+            "Este comando solo funciona en el servidor para el que se configuró el bot. No se envió nada.",
+            "Este comando só funciona no servidor para o qual o bot foi configurado. Nada foi enviado.",
+        ),
+        Denial::NoRole => language.pick(
+            "You don't have a role that may use this command. Nothing was sent. Ask your administrator for access.",
+            "No tienes un rol que permita usar este comando. No se envió nada. Pide acceso a tu administrador.",
+            "Você não tem um cargo que permita usar este comando. Nada foi enviado. Peça acesso ao administrador.",
+        ),
+    }
+}
+
+/// The number is none that an agent can have.
+pub fn invalid_agent(language: Language) -> String {
+    let (min, max) = (AgentId::MIN, AgentId::MAX);
+    language.pick(
+        format!("That is not an agent's number. Nothing was sent. Give a whole number from {min} to {max}."),
+        format!("Ese no es un número de agente. No se envió nada. Escribe un número entero de {min} a {max}."),
+        format!("Esse não é um número de agente. Nada foi enviado. Informe um número inteiro de {min} a {max}."),
+    )
+}
+
+/// Somebody else toggled the agent just before: asks whether to go on.
+pub fn guarded(language: Language, agent: &Agent, previous: &Previous) -> String {
+    let (by, ago) = (previous.by, seconds(language, previous.ago));
+    if previous.under_way {
+        language.pick(
+            format!(
+                "**Not sent:** <@{by}> asked to toggle agent {agent} {ago} ago, and that is still under way. Going \
+                 on would reverse it."
+            ),
+            format!(
+                "**No se envió:** <@{by}> pidió alternar el agente {agent} hace {ago} y aún está en curso. Continuar \
+                 lo revertiría."
+            ),
+            format!(
+                "**Não foi enviado:** <@{by}> pediu para alternar o agente {agent} há {ago}, e isso ainda está em \
+                 andamento. Continuar reverteria a ação."
+            ),
+        )
+    } else {
+        language.pick(
+            format!("**Not sent:** <@{by}> toggled agent {agent} {ago} ago. Going on would reverse that."),
+            format!("**No se envió:** <@{by}> alternó el agente {agent} hace {ago}. Continuar lo revertiría."),
+            format!("**Não foi enviado:** <@{by}> alternou o agente {agent} há {ago}. Continuar reverteria a ação."),
+        )
+    }
+}
+
+fn seconds(language: Language, ago: Duration) -> String {
+    match ago.as_secs() {
+        1 => language.pick("1 second", "1 segundo", "1 segundo").to_owned(),
+        n => format!("{n} {}", language.pick("seconds", "segundos", "segundos")),
+    }
+}
+
+/// The button under that question.
+pub fn go_on(language: Language) -> &'static str {
+    language.pick("Toggle anyway", "Alternar de todos modos", "Alternar mesmo assim")
+}
+
+/// A press of that button that does nothing.
+pub fn stale(language: Language, why: Stale) -> &'static str {
+    match why {
+        Stale::Used => language.pick(
+            "This button was used already. Nothing more was sent. To toggle again, run the command again.",
+            "Este botón ya se usó. No se envió nada más. Para alternar de nuevo, repite el comando.",
+            "Este botão já foi usado. Nada mais foi enviado. Para alternar de novo, repita o comando.",
+        ),
+        Stale::Late => language.pick(
+            "This button has expired. Nothing was sent. Run the command again.",
+            "Este botón ya venció. No se envió nada. Repite el comando.",
+            "Este botão expirou. Nada foi enviado. Repita o comando.",
+        ),
+        Stale::NotYours => language.pick(
+            "Somebody else was asked. Nothing was sent. Run the command yourself.",
+            "La pregunta era para otra persona. No se envió nada. Usa el comando tú mismo.",
+            "A pergunta era para outra pessoa. Nada foi enviado. Use você o comando.",
+        ),
+        Stale::Unasked => language.pick(
+            "The bot was restarted since it asked. Nothing was sent. Run the command again.",
+            "El bot se reinició después de preguntar. No se envió nada. Repite el comando.",
+            "O bot foi reiniciado depois de perguntar. Nada foi enviado. Repita o comando.",
+        ),
+    }
+}
+
+/// One line for the audit channel about a toggle that was, or may have been, carried out. `at` is in seconds
+/// since 1970; Discord shows it in each reader's own time zone.
+pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome: &Outcome) -> String {
+    let (word, agent_word) = match outcome {
+        Outcome::Done(_) => (language.pick("done", "hecho", "feito"), language.pick("agent", "agente", "agente")),
+        _ => (
+            language.pick("outcome unknown", "resultado desconocido", "resultado desconhecido"),
+            language.pick("agent", "agente", "agente"),
+        ),
+    };
+    let head = format!("<t:{at}:f> · <@{user}> · {agent_word} {agent} · {word}");
+    match outcome {
+        Outcome::Done(done) if !done.msg.trim().is_empty() => {
+            said(&format!("{head}: "), &done.msg.replace(['\n', '\r'], " "), "", "")
+        }
+        _ => head,
+    }
+}
+
+/// `head`, what Wolkvox said (or `nothing`), `tail`: never longer than a message may be.
+fn said(head: &str, msg: &str, nothing: &str, tail: &str) -> String {
+    let room = MAX_MESSAGE - width(head) - width(tail);
+    let msg = harmless(msg, room);
+    let msg = if msg.is_empty() { nothing } else { &msg };
+    format!("{head}{msg}{tail}")
+}
+
+/// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no HTML, nothing that
+/// turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
+fn harmless(text: &str, room: usize) -> String {
+    let text = plain(text);
+    let mut shown = String::with_capacity(text.len());
+    let mut used = 0;
+    let mut line_start = true;
+    for (at, char) in text.char_indices() {
+        let escaped = match char {
+            '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '[' | ']' => true,
+            '#' | '>' | '-' | '+' => line_start,
+            // "1. " would begin a list.
+            '.' => text[..at].rsplit('\n').next().is_some_and(is_number),
+            _ => false,
+        };
+        line_start = char == '\n' || (line_start && char == ' ');
+        let cost = usize::from(escaped) + char.len_utf16();
+        // One unit is kept for the sign that something was cut, unless this is all there is.
+        let last = at + char.len_utf8() == text.len();
+        if used + cost + usize::from(!last) > room {
+            shown.push('…');
+            break;
+        }
+        if escaped {
+            shown.push('\\');
+        }
+        shown.push(char);
+        used += cost;
+    }
+    shown
+}
+
+fn is_number(text: &str) -> bool {
+    let text = text.trim_start();
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Without HTML, control characters and marks that turn the writing direction.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for char in without_html(text).chars() {
+        match char {
+            '\n' => plain.push('\n'),
+            '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\r' => {}
+            char if char.is_control() => plain.push(' '),
+            char => plain.push(char),
+        }
+    }
+    plain.trim().to_owned()
+}
+
+/// Leaves out HTML tags, and the whole text where it is a page.
+fn without_html(text: &str) -> String {
+    let start = text.trim_start().to_ascii_lowercase();
+    if ["<!doctype", "<html", "<head", "<body"].iter().any(|page| start.starts_with(page)) {
+        return String::new();
+    }
+    let mut left = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('<') {
+        let (before, tag) = rest.split_at(open);
+        left.push_str(before);
+        let named = tag[1..].trim_start_matches('/').starts_with(|c: char| c.is_ascii_alphabetic() || c == '!');
+        match tag.find('>') {
+            Some(close) if named => rest = &tag[close + 1..],
+            _ => {
+                left.push('<');
+                rest = &tag[1..];
+            }
+        }
+    }
+    left.push_str(rest);
+    left
+}
+
+fn width(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+fn truncate(text: &mut String, chars: usize) {
+    if let Some((cut, _)) = text.char_indices().nth(chars) {
+        let keep = text[..cut].char_indices().next_back().map_or(0, |(at, _)| at);
+        text.truncate(keep);
+        let _ = write!(text, "…");
+    }
+}

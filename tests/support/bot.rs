@@ -1,0 +1,253 @@
+//! The real bot, started the way `main` starts it, against the stand-ins.
+
+use std::collections::HashMap;
+use std::io;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing_subscriber::fmt::MakeWriter;
+use wolkvox_bot::app::{App, RunError};
+use wolkvox_bot::config::{Config, Draft};
+use wolkvox_bot::telemetry::{self, Format};
+
+use super::discord::{self, Discord};
+use super::eventually;
+use super::wolkvox::{self, Wolkvox};
+
+/// What the bot logs, at `trace`, as JSON.
+#[derive(Clone)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    changed: watch::Sender<()>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { lines: Arc::default(), changed: watch::channel(()).0 }
+    }
+}
+
+impl Log {
+    pub fn push(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+        self.changed.send_replace(());
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    pub fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    /// The fields of the audit records.
+    pub fn audits(&self) -> Vec<Value> {
+        let lines = self.lines();
+        let records = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.filter(|record| record["target"] == "audit").map(|record| record["fields"].clone()).collect()
+    }
+
+    pub fn audits_of(&self, interaction: u64) -> Vec<Value> {
+        let id = interaction.to_string();
+        self.audits().into_iter().filter(|record| record["interaction_id"] == id.as_str()).collect()
+    }
+
+    pub async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        eventually(what, self.changed.subscribe(), || condition(self)).await;
+    }
+
+    pub async fn until_contains(&self, text: &str) {
+        self.until(&format!("the log says {text:?}"), |log| log.lines().iter().any(|line| line.contains(text))).await;
+    }
+
+    /// The one audit record of an interaction.
+    pub async fn audit(&self, interaction: u64) -> Value {
+        self.until("the command is audited", |log| !log.audits_of(interaction).is_empty()).await;
+        let mut records = self.audits_of(interaction);
+        assert_eq!(records.len(), 1, "{records:?}");
+        records.remove(0)
+    }
+
+    /// The outcome in the one audit record of an interaction.
+    pub async fn outcome(&self, interaction: u64) -> String {
+        self.audit(interaction).await["outcome"].as_str().unwrap().to_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(String::from_utf8_lossy(line).trim_end().to_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The variables for a bot against these stand-ins.
+pub fn variables(discord: &Discord, wolkvox: &Wolkvox) -> HashMap<&'static str, String> {
+    HashMap::from([
+        ("DISCORD_TOKEN", discord::TOKEN.to_owned()),
+        ("DISCORD_GUILD_ID", discord::GUILD.to_string()),
+        ("ALLOWED_ROLE_IDS", format!("{}, {}", discord::SUPERVISOR_ROLE, discord::QUALITY_ROLE)),
+        ("WOLKVOX_SERVER", "0042".to_owned()),
+        ("WOLKVOX_TOKEN", wolkvox::TOKEN.to_owned()),
+        ("DISCORD_API_URL", discord.url.clone()),
+        ("WOLKVOX_API_URL", wolkvox.url.clone()),
+    ])
+}
+
+/// A bot inside the test's own process.
+pub struct Bot {
+    pub task: JoinHandle<Result<(), RunError>>,
+    shutdown: Option<oneshot::Sender<()>>,
+}
+
+impl Bot {
+    pub fn start(config: Config) -> Self {
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let app = App::build(config).unwrap();
+        let task = tokio::spawn(app.run(async {
+            let _ = asked.await;
+        }));
+        Self { task, shutdown: Some(shutdown) }
+    }
+
+    pub fn shut_down(&mut self) {
+        let _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
+    }
+
+    /// How it ended.
+    pub async fn ended(&mut self) -> Result<(), RunError> {
+        tokio::time::timeout(Duration::from_secs(30), &mut self.task).await.expect("the bot ends").unwrap()
+    }
+}
+
+/// Both stand-ins, the log, and a bot.
+pub struct World {
+    pub discord: Discord,
+    pub wolkvox: Wolkvox,
+    pub log: Log,
+    pub bot: Bot,
+    _subscriber: tracing::subscriber::DefaultGuard,
+}
+
+impl World {
+    /// With the default settings, connected.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With other settings, connected.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let world = Self::unconnected(change, |_, _| {}).await;
+        world.discord.until_ready(1).await;
+        world
+    }
+
+    /// With other settings and prepared stand-ins, just started.
+    pub async fn unconnected(change: impl FnOnce(&mut Config), prepare: impl FnOnce(&Discord, &Wolkvox)) -> Self {
+        let (discord, wolkvox, log) = (Discord::start().await, Wolkvox::start().await, Log::default());
+        prepare(&discord, &wolkvox);
+        let filter = "trace".parse().unwrap();
+        let subscriber = telemetry::subscriber(filter, Format::Json, false, log.clone());
+        let subscriber = tracing::subscriber::set_default(subscriber);
+        let variables = variables(&discord, &wolkvox);
+        let mut config = Draft::from_lookup(|name| variables.get(name).cloned()).finish().unwrap();
+        change(&mut config);
+        Self { bot: Bot::start(config), discord, wolkvox, log, _subscriber: subscriber }
+    }
+
+    /// Stops the bot and makes sure that nothing was done that the real services would refuse, that no call
+    /// overlapped another, and that no secret got into the log.
+    pub async fn close(mut self) {
+        self.bot.shut_down();
+        let ended = self.bot.ended().await;
+        assert!(ended.is_ok(), "{ended:?}");
+        self.settle();
+    }
+
+    pub fn settle(&self) {
+        check_stand_ins(&self.discord, &self.wolkvox);
+        check_secrets(&self.discord, &self.log.text());
+    }
+}
+
+pub fn check_stand_ins(discord: &Discord, wolkvox: &Wolkvox) {
+    assert_eq!(discord.state(|state| state.violations.clone()), Vec::<String>::new());
+    assert_eq!(wolkvox.state(|state| state.violations.clone()), Vec::<String>::new());
+    assert!(wolkvox.state(|state| state.most_in_flight) <= 1, "two calls at once");
+}
+
+pub fn check_secrets(discord: &Discord, log: &str) {
+    for secret in [discord::TOKEN, wolkvox::TOKEN, wolkvox::NATIONAL_ID, "interaction-token-"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+    let _ = discord;
+}
+
+/// The binary, in a process of its own.
+pub struct Process {
+    pub child: Child,
+    pub log: Log,
+    stderr: JoinHandle<String>,
+}
+
+impl Process {
+    pub fn start(variables: &HashMap<&'static str, String>, arguments: &[&str]) -> Self {
+        Self::start_in(&std::env::temp_dir(), variables, arguments)
+    }
+
+    pub fn start_in(
+        directory: &std::path::Path,
+        variables: &HashMap<&'static str, String>,
+        arguments: &[&str],
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wolkvox-bot"));
+        command.args(arguments).env_clear().envs(variables).current_dir(directory);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let log = Log::default();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stdout = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                stdout.push(line);
+            }
+        });
+        let mut errors = child.stderr.take().unwrap();
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            let _ = errors.read_to_string(&mut text).await;
+            text
+        });
+        Self { child, log, stderr }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// The exit code, and what was printed to standard error.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let status = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap();
+        (status.code(), self.stderr.await.unwrap())
+    }
+}

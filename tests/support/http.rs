@@ -1,0 +1,162 @@
+//! A small HTTP/1.1 server that can do what real ones do when they fail: cut, stall, lie about lengths.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    /// A whole answer.
+    Full { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
+    /// These bytes, then the connection is closed.
+    Raw(Vec<u8>),
+    /// A head, then a body that never ends.
+    Endless,
+    /// Closed without a word.
+    Cut,
+    /// Never answered; the connection stays open.
+    Silent,
+    /// The connection becomes a websocket.
+    Upgrade,
+}
+
+impl Answer {
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Self::Full { status, headers, body: body.to_string().into_bytes() }
+    }
+
+    pub fn empty(status: u16) -> Self {
+        Self::Full { status, headers: Vec::new(), body: Vec::new() }
+    }
+}
+
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
+#[derive(Default)]
+pub struct Connections {
+    pub made: AtomicUsize,
+    pub open: AtomicUsize,
+}
+
+/// Accepts connections for as long as the runtime lives.
+pub async fn accept<F, Fut>(listener: TcpListener, connections: Arc<Connections>, serve: F)
+where
+    F: Fn(tokio::net::TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        connections.made.fetch_add(1, Ordering::SeqCst);
+        connections.open.fetch_add(1, Ordering::SeqCst);
+        let serving = serve(stream);
+        let connections = connections.clone();
+        tokio::spawn(async move {
+            serving.await;
+            connections.open.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+/// Serves one connection; gives it back where it is to become a websocket.
+pub async fn serve<S, F, Fut>(mut stream: S, handle: F) -> Option<(S, Request)>
+where
+    S: Stream,
+    F: Fn(Request) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    let mut buffer = Vec::new();
+    loop {
+        let request = read_request(&mut stream, &mut buffer).await?;
+        match handle(request.clone()).await {
+            Answer::Full { status, headers, body } => {
+                let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
+                for (name, value) in headers {
+                    head += &format!("{name}: {value}\r\n");
+                }
+                let mut bytes = (head + "\r\n").into_bytes();
+                bytes.extend_from_slice(&body);
+                stream.write_all(&bytes).await.ok()?;
+            }
+            Answer::Raw(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+                return None;
+            }
+            Answer::Endless => {
+                stream.write_all(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n").await.ok()?;
+                loop {
+                    stream.write_all(b"400\r\n").await.ok()?;
+                    stream.write_all(&[b' '; 0x400]).await.ok()?;
+                    stream.write_all(b"\r\n").await.ok()?;
+                }
+            }
+            Answer::Cut => return None,
+            Answer::Silent => {
+                let mut rest = [0; 64];
+                while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                return None;
+            }
+            Answer::Upgrade => return Some((stream, request)),
+        }
+    }
+}
+
+async fn read_request<S: Stream>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<Request> {
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed.parse(buffer) {
+            Ok(httparse::Status::Complete(head)) => {
+                let target = parsed.path?;
+                let (path, query) = target.split_once('?').unwrap_or((target, ""));
+                let headers: Vec<(String, String)> = parsed
+                    .headers
+                    .iter()
+                    .map(|header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()))
+                    .collect();
+                let mut request = Request {
+                    method: parsed.method?.to_owned(),
+                    path: path.to_owned(),
+                    query: query.to_owned(),
+                    headers,
+                    body: Vec::new(),
+                };
+                let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+                while buffer.len() < head + length {
+                    if stream.read_buf(buffer).await.ok()? == 0 {
+                        return None;
+                    }
+                }
+                request.body = buffer[head..head + length].to_vec();
+                buffer.drain(..head + length);
+                return Some(request);
+            }
+            Ok(httparse::Status::Partial) => {
+                if stream.read_buf(buffer).await.ok()? == 0 {
+                    return None;
+                }
+            }
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The stand-ins for Discord and Wolkvox, and what starts the bot against them.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by the tests, the sandbox and the benchmark")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test code")]
+
+pub mod bot;
+pub mod discord;
+pub mod http;
+pub mod wolkvox;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// Waits for something that has to happen; how long it takes does not matter, within reason.
+pub async fn eventually(what: &str, mut changed: watch::Receiver<()>, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            changed.changed().await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "did not happen: {what}");
+}

@@ -1,0 +1,269 @@
+//! Wolkvox as far as the bot sees it: a microphone toggle an agent, one token, its documented refusals. Whatever
+//! Wolkvox would refuse is refused here, and fails the test.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::eventually;
+use super::http::{self, Answer, Connections, Request, Stream};
+
+pub const TOKEN: &str = "7b2263-wolkvox-token-6465616462656566";
+pub const SUCCESS: &str = "Microphone agentbox has been excecuted";
+
+/// What happens to one request; what is not told otherwise is carried out and confirmed.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    Confirm,
+    /// Carried out and confirmed after a while.
+    Slow(Duration),
+    /// Carried out and confirmed when the test says so.
+    Held(Arc<Notify>),
+    /// Not carried out: refused with this status, code, error, msg.
+    Refuse(u16, &'static str, &'static str),
+    /// Carried out; answered with these bytes under HTTP.
+    Say(u16, &'static str, Vec<u8>),
+    /// Carried out; these raw bytes are the whole answer.
+    Raw(Vec<u8>),
+    /// Not carried out, connection closed.
+    CutBefore,
+    /// Carried out, connection closed.
+    CutAfter,
+    /// Carried out, then a body without end.
+    Endless,
+    /// Carried out, never answered.
+    Silent,
+    /// Not carried out, sent elsewhere.
+    Redirect(String),
+}
+
+pub const BUSY: Fate = Fate::Refuse(403, "FORBIDDEN", "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)");
+
+#[derive(Default)]
+pub struct State {
+    /// How often each agent's microphone was toggled.
+    pub toggles: BTreeMap<u64, usize>,
+    /// The agents in the order in which their requests arrived.
+    pub requests: Vec<u64>,
+    pub fates: VecDeque<Fate>,
+    /// Draws a fate where none is in the queue.
+    pub chance: Option<Box<dyn FnMut() -> Fate + Send>>,
+    pub in_flight: usize,
+    pub most_in_flight: usize,
+    pub listings: usize,
+    pub agents: Option<Answer>,
+    pub token_info: Option<Answer>,
+    pub violations: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct Wolkvox {
+    pub url: String,
+    pub connections: Arc<Connections>,
+    state: Arc<Mutex<State>>,
+    changed: watch::Sender<()>,
+}
+
+impl Wolkvox {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let wolkvox = Self::new(url);
+        let server = wolkvox.clone();
+        let accepting = http::accept(listener, wolkvox.connections.clone(), move |stream| {
+            let server = server.clone();
+            async move { server.serve(stream).await }
+        });
+        tokio::spawn(accepting);
+        wolkvox
+    }
+
+    pub fn new(url: String) -> Self {
+        let (changed, _) = watch::channel(());
+        Self { url, connections: Arc::default(), state: Arc::default(), changed }
+    }
+
+    pub fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let looked = look(&mut self.state.lock().unwrap());
+        self.changed.send_replace(());
+        looked
+    }
+
+    /// The next requests meet these fates.
+    pub fn next(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.state(|state| state.fates.extend(fates));
+    }
+
+    /// The next request is carried out and confirmed when the returned handle is notified.
+    pub fn hold(&self) -> Arc<Notify> {
+        let held = Arc::new(Notify::new());
+        self.next([Fate::Held(held.clone())]);
+        held
+    }
+
+    pub fn toggles(&self, agent: u64) -> usize {
+        self.state(|state| state.toggles.get(&agent).copied().unwrap_or_default())
+    }
+
+    pub fn all_toggles(&self) -> usize {
+        self.state(|state| state.toggles.values().sum())
+    }
+
+    pub fn requests(&self) -> usize {
+        self.state(|state| state.requests.len())
+    }
+
+    pub fn connections_made(&self) -> usize {
+        self.connections.made.load(Ordering::SeqCst)
+    }
+
+    pub async fn until(&self, what: &str, condition: impl Fn(&State) -> bool) {
+        eventually(what, self.changed.subscribe(), || condition(&self.state.lock().unwrap())).await;
+    }
+
+    pub async fn until_requests(&self, count: usize) {
+        self.until(&format!("{count} requests to Wolkvox"), |state| state.requests.len() >= count).await;
+    }
+
+    pub async fn serve<S: Stream>(&self, stream: S) {
+        http::serve(stream, |request| self.handle(request)).await;
+    }
+
+    async fn handle(&self, request: Request) -> Answer {
+        self.state(|state| {
+            state.in_flight += 1;
+            state.most_in_flight = state.most_in_flight.max(state.in_flight);
+        });
+        let answer = self.answer(request).await;
+        self.state(|state| state.in_flight -= 1);
+        answer
+    }
+
+    fn violation(&self, what: String) -> Answer {
+        self.state(|state| state.violations.push(what));
+        refusal(400, "BAD REQUEST", "THE API YOU WANT TO CONSULT DOES NOT EXIST")
+    }
+
+    async fn answer(&self, request: Request) -> Answer {
+        match request.header("wolkvox-token") {
+            None => {
+                self.state(|state| state.violations.push("no wolkvox-token".to_owned()));
+                return refusal(401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN");
+            }
+            Some(token) if token != TOKEN => {
+                return refusal(403, "FORBIDDEN", "PLEASE VALIDATE TOKEN");
+            }
+            Some(_) => {}
+        }
+        if request.header("authorization").is_some() || request.header("cookie").is_some() {
+            return self.violation("a header of somebody else's".to_owned());
+        }
+        match (request.method.as_str(), request.path.as_str(), request.query.as_str()) {
+            ("POST", "/api/v2/agentbox.php", query) => {
+                if !request.body.is_empty() || request.header("content-length") != Some("0") {
+                    return self.violation("a POST with a body, or without a length".to_owned());
+                }
+                let agent = query.strip_prefix("agent_id=").and_then(|rest| rest.strip_suffix("&api=mute"));
+                match agent.and_then(|agent| agent.parse().ok()) {
+                    Some(agent) => self.mute(agent).await,
+                    None => self.violation(format!("a query of {query}")),
+                }
+            }
+            ("GET", "/api/v2/information.php", "api=agents") => {
+                self.state(|state| state.listings += 1);
+                let answer = self.state(|state| state.agents.take());
+                answer.unwrap_or_else(|| listing(&[]))
+            }
+            ("GET", "/api/v2/information.php", "api=token_info") => {
+                let answer = self.state(|state| state.token_info.take());
+                answer.unwrap_or_else(|| {
+                    let data = json!({"description": "bot", "token_limit": "5000", "token_use_today": 12,
+                        "all_token_today": "40", "available_consumption_options": "4960"});
+                    Answer::json(
+                        200,
+                        &json!({"code": 200, "error": null, "msg": "1 records were found", "data": [data]}),
+                    )
+                })
+            }
+            (method, path, query) => self.violation(format!("{method} {path}?{query}")),
+        }
+    }
+
+    async fn mute(&self, agent: u64) -> Answer {
+        let (in_flight, fate) = self.state(|state| {
+            state.requests.push(agent);
+            let fate = state.fates.pop_front();
+            let fate = fate.or_else(|| state.chance.as_mut().map(|draw| draw()));
+            (state.in_flight, fate.unwrap_or(Fate::Confirm))
+        });
+        if in_flight > 2 {
+            return refusal(403, "FORBIDDEN", "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)");
+        }
+        let toggle = || self.state(|state| *state.toggles.entry(agent).or_default() += 1);
+        let confirm = || Answer::json(200, &json!({"code": "200", "error": null, "msg": SUCCESS}));
+        match fate {
+            Fate::Confirm => {
+                toggle();
+                confirm()
+            }
+            Fate::Slow(time) => {
+                sleep(time).await;
+                toggle();
+                confirm()
+            }
+            Fate::Held(held) => {
+                held.notified().await;
+                toggle();
+                confirm()
+            }
+            Fate::Refuse(status, error, msg) => refusal(status, error, msg),
+            Fate::Say(status, kind, body) => {
+                toggle();
+                Answer::Full { status, headers: vec![("content-type", kind.to_owned())], body }
+            }
+            Fate::Raw(bytes) => {
+                toggle();
+                Answer::Raw(bytes)
+            }
+            Fate::CutBefore => Answer::Cut,
+            Fate::CutAfter => {
+                toggle();
+                Answer::Cut
+            }
+            Fate::Endless => {
+                toggle();
+                Answer::Endless
+            }
+            Fate::Silent => {
+                toggle();
+                Answer::Silent
+            }
+            Fate::Redirect(to) => Answer::Full { status: 307, headers: vec![("location", to)], body: Vec::new() },
+        }
+    }
+}
+
+pub fn refusal(status: u16, error: &str, msg: &str) -> Answer {
+    Answer::json(status, &json!({"code": status.to_string(), "error": error, "msg": msg}))
+}
+
+/// A listing of agents, with all the fields that Wolkvox sends.
+pub fn listing(agents: &[(u64, &str, &str)]) -> Answer {
+    let rows: Vec<Value> = agents
+        .iter()
+        .map(|(id, name, enabled)| {
+            json!({"agent_id": id.to_string(), "agent_name": name, "agent_dni": NATIONAL_ID,
+                "agent_status": "Ready", "last_use": "2026-11-20 08:00:00", "agent_sso": "", "enabled": enabled})
+        })
+        .collect();
+    let msg = format!("{} records were found", rows.len());
+    Answer::json(200, &json!({"code": "200", "error": null, "msg": msg, "data": rows}))
+}
+
+pub const NATIONAL_ID: &str = "CC-79.513.402";
