@@ -2,5 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test code")]
 
+mod acknowledgement;
+mod calls;
 mod commands;
+mod copies;
+mod faults;
+mod gateway;
+mod guard;
+mod startup;
+mod stopping;
 mod support;
+mod tls;

@@ -1,1 +1,484 @@
-fn main() {}
+//! The sandbox: the real bot between stand-ins for Discord and Wolkvox, all in this process and on loopback.
+//!
+//! `cargo run --example sandbox` gives a prompt where standard input is a terminal, and otherwise plays a tour of
+//! everything that can come of a command. The tour types the same lines that a person would, and ends with an
+//! error if something did not come out as told. Every exchange, typed or played, is checked against what reached
+//! the microphone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "an example"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Write as _, stdin, stdout};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use wolkvox_bot::agent::AgentId;
+use wolkvox_bot::check::{Report, check};
+use wolkvox_bot::config::Draft;
+use wolkvox_bot::telemetry::{self, Filter, Format};
+
+use support::bot::{Bot, Log, check_secrets, check_stand_ins, variables};
+use support::discord::{self, AUDIT_CHANNEL, Actor, Discord, second_supervisor, stranger, supervisor};
+use support::wolkvox::{BUSY, Fate, Wolkvox, listing};
+
+const INTRO: &str = "\
+This is the real bot, between stand-ins for Discord and Wolkvox that run in this process.
+It needs no credentials and no network: nothing leaves this machine.";
+
+/// Who can type: the word for it, who that is, and the member as Discord describes it.
+const PEOPLE: [(&str, &str, fn() -> Actor); 4] = [
+    ("supervisor", "ana, who has an allowlisted role", supervisor),
+    ("second", "bruno, another supervisor", second_supervisor),
+    ("stranger", "carla, who has no such role", stranger),
+    ("dm", "ana, in a direct message", || Actor { guild: None, roles: Vec::new(), ..supervisor() }),
+];
+
+const LANGUAGES: [(&str, &str, &str); 3] =
+    [("en", "English", "en-US"), ("es", "Spanish", "es-419"), ("pt", "Portuguese", "pt-BR")];
+
+/// How Wolkvox can behave: the word for it, what it does, and what becomes of the nth request from then on.
+const MOODS: [(&str, &str, fn(usize) -> Fate); 9] = [
+    ("ok", "answers at once", |_| Fate::Confirm),
+    ("slow", "takes 1.5 s to answer", |_| Fate::Slow(Duration::from_millis(1500))),
+    ("busy", "has no room for the first two requests of a command", |n| if n % 3 == 0 { Fate::Confirm } else { BUSY }),
+    ("refused", "does not accept the token", |_| Fate::Refuse(403, "FORBIDDEN", "PLEASE VALIDATE TOKEN")),
+    ("limit", "has no calls left for today", |_| Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")),
+    ("down", "can't be reached", |_| Fate::Confirm),
+    ("cut", "breaks the connection after it has toggled", |_| Fate::CutAfter),
+    ("silent", "toggles and never answers (the bot waits 2 s here, 60 s otherwise)", |_| Fate::Silent),
+    ("garbage", "toggles and answers with a web page", |_| Fate::Say(200, "text/html", b"<html>Oops</html>".to_vec())),
+];
+
+const AGENTS: [(u64, &str, &str); 10] = [
+    (1001, "Ana Gómez", "yes"),
+    (1002, "João Peña", "yes"),
+    (1003, "Luciana Araújo", "yes"),
+    (1004, "Mariana Núñez", "yes"),
+    (1005, "José Ángel Muñoz", "yes"),
+    (1006, "Conceição Gonçalves", "yes"),
+    (1007, "Andrés Ibáñez", "yes"),
+    (1008, "Ana María Ordóñez", "no"),
+    (1009, "Sebastião Magalhães", "yes"),
+    (2001, "Nicolás Güiraldes", "yes"),
+];
+
+/// The tour: a heading, what is typed, and what the last of these lines comes to.
+const TOUR: [(&str, &[&str], &str); 18] = [
+    ("Done: the reply is what Wolkvox said", &["/mute 1001"], "done"),
+    ("The same again undoes it", &["/mute 1001"], "done"),
+    ("Somebody else was there just before: the bot asks first", &["as second", "/mute 1001"], "guarded"),
+    ("… and goes on when told to", &["press"], "done"),
+    ("Without an allowlisted role", &["as stranger", "/mute 1001"], "denied"),
+    ("In a direct message", &["as dm", "/mute 1001"], "denied"),
+    ("Refused by Wolkvox: the token", &["as supervisor", "wolkvox refused", "/mute 1002"], "rejected"),
+    ("Refused by Wolkvox: the daily limit", &["wolkvox limit", "/mute 1002"], "rejected"),
+    ("A busy token is waited out", &["wolkvox busy", "/mute 1002"], "done"),
+    ("Not sent: no connection", &["wolkvox down", "/mute 1003"], "not_sent"),
+    ("Unknown: the connection breaks", &["wolkvox cut", "/mute 1003"], "unknown"),
+    ("Unknown: no answer in time", &["wolkvox silent", "/mute 1004"], "unknown"),
+    ("Unknown: an answer that nobody can read", &["wolkvox garbage", "/mute 1005"], "unknown"),
+    ("Agents by name: what Discord suggests while somebody types", &["wolkvox ok", "find pena", "find ana"], "found"),
+    ("In Spanish: replies come in the language of the person's Discord", &["lang es", "/mute 1003"], "done"),
+    ("In Portuguese", &["lang pt", "as stranger", "/mute 1003"], "denied"),
+    ("The audit channel: everything that was, or may have been, toggled", &["audit"], "posted"),
+    ("wolkvox-bot check, before going live", &["check"], "works"),
+];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut sandbox = Sandbox::start().await;
+    println!("{}\n{INTRO}", sandbox.paint(BOLD, "wolkvox-bot sandbox"));
+    if stdin().is_terminal() {
+        println!("Type /mute 1001 for a start, help for the rest, quit or Ctrl-D to end.\n");
+        sandbox.converse().await;
+    } else {
+        println!("This tour shows what can come of a command. Run it in a terminal to type yourself.\n");
+        sandbox.tour().await;
+    }
+    sandbox.stop().await;
+}
+
+const BOLD: u8 = 1;
+const DIM: u8 = 2;
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+
+struct Sandbox {
+    discord: Discord,
+    wolkvox: Wolkvox,
+    /// Serves Wolkvox's connections; aborted while Wolkvox is down.
+    door: JoinHandle<()>,
+    bot: Bot,
+    log: Log,
+    /// How many lines of the log were shown.
+    logged: usize,
+    /// Who types.
+    person: Actor,
+    /// The button under the last reply, and the agent that it is about.
+    button: Option<(String, u64)>,
+    colour: bool,
+}
+
+impl Sandbox {
+    async fn start() -> Self {
+        let log = Log::default();
+        let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log.clone());
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wolkvox = Wolkvox::new(format!("http://{}", listener.local_addr().unwrap()));
+        let door = tokio::spawn(serve(wolkvox.clone(), listener));
+        let discord = Discord::start().await;
+        let bot = Bot::start(settings(&discord, &wolkvox).finish().unwrap());
+        discord.until_ready(1).await;
+        let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { discord, wolkvox, door, bot, log, logged: 0, person: supervisor(), button: None, colour }
+    }
+
+    /// Ends the bot as a signal would, and makes sure that the stand-ins saw nothing that Discord or Wolkvox
+    /// would have refused, and that no secret got into the log.
+    async fn stop(mut self) {
+        self.bot.shut_down();
+        self.bot.ended().await.unwrap();
+        check_stand_ins(&self.discord, &self.wolkvox);
+        check_secrets(&self.discord, &self.log.text());
+    }
+
+    async fn converse(&mut self) {
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        loop {
+            print!("{}", self.prompt());
+            stdout().flush().unwrap();
+            match lines.next_line().await.unwrap().as_deref().map(str::trim) {
+                None => return println!(),
+                Some("quit" | "exit") => return,
+                Some("") => {}
+                Some(line) => {
+                    self.obey(line).await;
+                    println!();
+                }
+            }
+        }
+    }
+
+    async fn tour(&mut self) {
+        for (number, (heading, lines, expected)) in (1..).zip(TOUR) {
+            println!("{}", self.paint(BOLD, &format!("{number}. {heading}")));
+            let mut outcome = String::new();
+            for line in lines {
+                println!("{}{line}", self.prompt());
+                outcome = self.obey(line).await;
+            }
+            assert_eq!(outcome, expected, "{heading}");
+            println!();
+        }
+        println!("That was the tour. Everything came out as it should.");
+    }
+
+    fn prompt(&self) -> String {
+        let place = if self.person.guild.is_some() { "" } else { " (direct message)" };
+        self.paint(GREEN, &format!("{}{place}> ", self.person.name))
+    }
+
+    /// Does what a line says, and tells in one word what came of it.
+    async fn obey(&mut self, line: &str) -> String {
+        let (command, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match (command, argument.trim()) {
+            ("/mute" | "mute", agent) => return self.mute(agent).await,
+            ("press", "") => return self.press().await,
+            ("find", typed) if !typed.is_empty() => return self.find(typed).await,
+            ("audit", "") => return self.show_audit_channel().await,
+            ("check", "") => return self.check().await,
+            ("as", word) => self.switch_to(word),
+            ("lang", word) => match LANGUAGES.iter().find(|(known, ..)| *known == word) {
+                Some((_, name, locale)) => {
+                    self.person.locale = locale;
+                    self.note(&format!("{}'s Discord is in {name} now", self.person.name));
+                }
+                None => self.note(&format!("lang takes one of: {}", LANGUAGES.map(|(word, ..)| word).join(", "))),
+            },
+            ("wolkvox", word) => self.change_mood(word).await,
+            ("mics", "") => self.show_microphones(),
+            ("log", "") => self.show_log(),
+            ("help" | "?", _) => self.help(),
+            _ => self.note("not understood; help lists what can be typed"),
+        }
+        String::new()
+    }
+
+    async fn mute(&mut self, agent: &str) -> String {
+        let number = agent.strip_prefix("agent_id:").unwrap_or(agent).trim();
+        match number.parse::<u64>().ok().filter(|number| AgentId::try_from(*number).is_ok()) {
+            Some(agent) => self.exchange(agent, |discord, person| discord.mute(person, agent)).await,
+            None => {
+                let (min, max) = (AgentId::MIN, AgentId::MAX);
+                self.note(&format!("Discord itself takes no agent_id but a whole number from {min} to {max}"));
+                self.note("to look for a name: find ana");
+                String::new()
+            }
+        }
+    }
+
+    async fn press(&mut self) -> String {
+        match self.button.clone() {
+            Some((button, agent)) => self.exchange(agent, |discord, person| discord.press(person, &button)).await,
+            None => {
+                self.note("there is no button; to see one: /mute 1001, as second, /mute 1001");
+                String::new()
+            }
+        }
+    }
+
+    /// One interaction from the first to the last word, as the channel shows it, then what became of the
+    /// microphone. Gives the outcome that the bot logged.
+    async fn exchange(&mut self, agent: u64, act: impl FnOnce(&Discord, &Actor) -> u64) -> String {
+        let (requests, toggles) = (self.wolkvox.requests(), self.wolkvox.toggles(agent));
+        let id = act(&self.discord, &self.person);
+        self.discord.until_acknowledged(id).await;
+        if self.discord.interaction(id).deferred() {
+            self.say(DIM, "wolkvox-bot is thinking…");
+        }
+        let reply = self.discord.finished(id).await;
+        self.show(&reply.text().unwrap());
+        if let Some(button) = reply.button() {
+            let label = &reply.shown.as_ref().unwrap()["components"][0]["components"][0]["label"];
+            self.say(RED, &format!("[ {} ]", label.as_str().unwrap()));
+            self.button = Some((button, agent));
+        }
+        if reply.private() {
+            self.say(DIM, "(only you can see this)");
+        }
+        let requests = self.wolkvox.requests() - requests;
+        let toggled = self.wolkvox.toggles(agent) - toggles;
+        self.show_microphone(agent, requests, toggled);
+        let outcome = self.logged_outcome(id).await;
+        let (few, many) = match outcome.as_str() {
+            "done" => (1, 1),
+            "unknown" => (0, 1),
+            _ => (0, 0),
+        };
+        assert!((few..=many).contains(&toggled), "{outcome}, but toggled {toggled} times");
+        outcome
+    }
+
+    async fn logged_outcome(&self, interaction: u64) -> String {
+        let id = format!(" interaction_id={interaction} ");
+        self.log.until("the command is audited", |log| log.text().contains(&id)).await;
+        let lines = self.log.lines();
+        let record = lines.iter().find(|line| line.contains(" audit: ") && line.contains(&id));
+        let outcome = record.and_then(|record| record.split_once("outcome=\"")?.1.split_once('"'));
+        outcome.expect("an outcome in the audit record").0.to_owned()
+    }
+
+    /// What Discord suggests while a name is being typed.
+    async fn find(&self, typed: &str) -> String {
+        self.wolkvox.state(|state| state.agents = Some(listing(&AGENTS)));
+        // The first letter makes the bot fetch the directory; the rest is typed when that is over.
+        let first = self.discord.type_agent(&self.person, &typed.chars().take(1).collect::<String>());
+        self.discord.finished(first).await;
+        if self.person.roles.contains(&discord::SUPERVISOR_ROLE) {
+            self.log.until_contains("the agent directory").await;
+        }
+        let answer = self.discord.type_agent(&self.person, typed);
+        let shown = self.discord.finished(answer).await.shown.unwrap();
+        let choices = shown["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for choice in choices {
+            self.say(0, choice["name"].as_str().unwrap());
+        }
+        if choices.is_empty() {
+            self.say(DIM, "(nothing to suggest)");
+        }
+        if choices.is_empty() { "nothing" } else { "found" }.to_owned()
+    }
+
+    async fn check(&self) -> String {
+        let mut out = stdout();
+        let report = Report::new(&mut out, self.colour);
+        let works = check(settings(&self.discord, &self.wolkvox), report).await.unwrap();
+        if works { "works" } else { "fails" }.to_owned()
+    }
+
+    fn switch_to(&mut self, word: &str) {
+        match PEOPLE.iter().find(|(known, ..)| *known == word) {
+            Some((_, who, person)) => {
+                self.person = Actor { locale: self.person.locale, ..person() };
+                self.note(&format!("now it is {who}"));
+            }
+            None => self.note(&format!("as takes one of: {}", PEOPLE.map(|(word, ..)| word).join(", "))),
+        }
+    }
+
+    async fn change_mood(&mut self, word: &str) {
+        let Some((word, what, fate)) = MOODS.into_iter().find(|(known, ..)| *known == word) else {
+            return self.note(&format!("wolkvox takes one of: {}", MOODS.map(|(word, ..)| word).join(", ")));
+        };
+        let mut requests = 0;
+        let draw = move || {
+            requests += 1;
+            fate(requests)
+        };
+        self.wolkvox.state(|state| state.chance = Some(Box::new(draw)));
+        if word == "down" {
+            self.door.abort();
+            // Until the bot has noticed that its connections are gone, as it would between two commands.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        } else if self.door.is_finished() {
+            let listener = TcpListener::bind(self.wolkvox.url.trim_start_matches("http://")).await.unwrap();
+            self.door = tokio::spawn(serve(self.wolkvox.clone(), listener));
+        }
+        self.note(&format!("from now on Wolkvox {what}"));
+    }
+
+    fn show_microphone(&self, agent: u64, requests: usize, toggled: usize) {
+        let (colour, state) = self.microphone(agent);
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let story = match requests {
+            0 => "no request reached Wolkvox".to_owned(),
+            _ => format!("{}, {}", count(requests, "request"), count(toggled, "toggle")),
+        };
+        println!("  microphone {agent}: {} · {story}", self.paint(colour, state));
+    }
+
+    /// An even number of toggles leaves it open, as it was.
+    fn microphone(&self, agent: u64) -> (u8, &'static str) {
+        if self.wolkvox.toggles(agent) % 2 == 0 { (GREEN, "open") } else { (RED, "muted") }
+    }
+
+    fn show_microphones(&self) {
+        let toggled = self.wolkvox.state(|state| state.toggles.keys().copied().collect::<Vec<_>>());
+        for agent in toggled.into_iter().chain(AGENTS.map(|(agent, ..)| agent)).collect::<BTreeSet<_>>() {
+            let (colour, state) = self.microphone(agent);
+            let name = AGENTS.iter().find(|(known, ..)| *known == agent).map_or("", |(_, name, _)| name);
+            println!("  {} {agent}  {name}", self.paint(colour, &format!("{state:<5}")));
+        }
+    }
+
+    /// The audit channel gets a line for everything that was, or may have been, toggled.
+    async fn show_audit_channel(&self) -> String {
+        let toggles = self.wolkvox.all_toggles();
+        self.discord.until("toggles are posted", |state| state.posts.len() >= toggles).await;
+        self.say(DIM, "#mute-audit");
+        for post in self.discord.state(|state| state.posts.clone()) {
+            self.show(post["content"].as_str().unwrap());
+        }
+        "posted".to_owned()
+    }
+
+    fn show_log(&mut self) {
+        let lines = self.log.lines();
+        lines[self.logged..].iter().for_each(|line| println!("{}", self.paint(DIM, line)));
+        self.logged = lines.len();
+    }
+
+    fn help(&self) {
+        let entry = |word: &str, what: &str| println!("  {word:<18} {what}");
+        entry("/mute 1001", "press the MUTE button in agent 1001's application");
+        entry("press", "press the button under the bot's last question");
+        entry("find ana", "type a name where the agent's number goes, and see what Discord suggests");
+        PEOPLE.iter().for_each(|(word, who, _)| entry(&format!("as {word}"), &format!("be {who}")));
+        LANGUAGES.iter().for_each(|(word, name, _)| entry(&format!("lang {word}"), &format!("use Discord in {name}")));
+        MOODS
+            .iter()
+            .for_each(|(word, what, _)| entry(&format!("wolkvox {word}"), &format!("Wolkvox from now on {what}")));
+        entry("mics", "the microphones, muted or open");
+        entry("audit", "what was posted to the audit channel");
+        entry("log", "what the bot has logged since the last time");
+        entry("check", "what wolkvox-bot check says here");
+        entry("quit", "or Ctrl-D");
+    }
+
+    /// A word of the sandbox itself.
+    fn note(&self, text: &str) {
+        println!("{}", self.paint(DIM, &format!("  {text}")));
+    }
+
+    /// A line in the channel.
+    fn say(&self, style: u8, text: &str) {
+        println!("  │ {}", self.paint(style, text));
+    }
+
+    /// A message as Discord would draw it.
+    fn show(&self, message: &str) {
+        for line in message.lines() {
+            let (style, line) = line.strip_prefix("-# ").map_or((0, line), |small| (DIM, small));
+            wrap(&self.draw(line)).iter().for_each(|line| self.say(style, line));
+        }
+    }
+
+    /// Names for mentions, a clock for timestamps, bold where that can be shown; no backslashes.
+    fn draw(&self, line: &str) -> String {
+        let mut line = PEOPLE.iter().fold(line.to_owned(), |line, (_, _, person)| {
+            line.replace(&format!("<@{}>", person().id), &format!("@{}", person().name))
+        });
+        if let Some((time, rest)) = line.strip_prefix("<t:").and_then(|rest| rest.split_once(":f>")) {
+            let minutes = time.parse::<u64>().unwrap() / 60;
+            line = format!("{:02}:{:02} UTC{rest}", minutes / 60 % 24, minutes % 60);
+        }
+        let (mut drawn, mut bold) = (String::new(), false);
+        let mut chars = line.chars();
+        while let Some(char) = chars.next() {
+            match char {
+                '\\' => drawn.extend(chars.next()),
+                '*' if chars.as_str().starts_with('*') => {
+                    chars.next();
+                    bold = !bold;
+                    drawn += if !self.colour {
+                        ""
+                    } else if bold {
+                        "\x1b[1m"
+                    } else {
+                        "\x1b[0m"
+                    };
+                }
+                char => drawn.push(char),
+            }
+        }
+        drawn
+    }
+
+    fn paint(&self, style: u8, text: &str) -> String {
+        if self.colour && style != 0 { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// The settings of the bot, as the environment would give them.
+fn settings(discord: &Discord, wolkvox: &Wolkvox) -> Draft {
+    let mut variables = variables(discord, wolkvox);
+    variables.insert("WOLKVOX_TIMEOUT_SECS", "2".to_owned());
+    variables.insert("AUDIT_CHANNEL_ID", AUDIT_CHANNEL.to_string());
+    Draft::from_lookup(|name| variables.get(name).cloned())
+}
+
+/// Lets the bot reach Wolkvox, until it is aborted: then all connections break and no more are made.
+async fn serve(wolkvox: Wolkvox, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let wolkvox = wolkvox.clone();
+        connections.spawn(async move { wolkvox.serve(stream).await });
+    }
+}
+
+/// Lines that fit into a terminal of 80 columns with the channel's margin.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().unwrap();
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 76 {
+            lines.push(word.to_owned());
+        } else {
+            *line += if line.is_empty() { "" } else { " " };
+            *line += word;
+        }
+    }
+    lines
+}

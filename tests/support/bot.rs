@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use wolkvox_bot::app::{App, RunError};
 use wolkvox_bot::config::{Config, Draft};
 use wolkvox_bot::telemetry::{self, Format};
@@ -100,6 +101,36 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
+/// Makes the bot panic where it logs a certain message.
+#[derive(Clone, Default)]
+pub struct Trap(Arc<Mutex<Option<String>>>);
+
+impl Trap {
+    /// The next event whose message is this one panics, once.
+    pub fn set(&self, message: &str) {
+        *self.0.lock().unwrap() = Some(message.to_owned());
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Trap {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        struct Message(String);
+
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let sprung = self.0.lock().unwrap().take_if(|trap| message.0.contains(trap.as_str()));
+        assert!(sprung.is_none(), "the trap was sprung");
+    }
+}
+
 /// The variables for a bot against these stand-ins.
 pub fn variables(discord: &Discord, wolkvox: &Wolkvox) -> HashMap<&'static str, String> {
     HashMap::from([
@@ -144,6 +175,7 @@ pub struct World {
     pub discord: Discord,
     pub wolkvox: Wolkvox,
     pub log: Log,
+    pub trap: Trap,
     pub bot: Bot,
     _subscriber: tracing::subscriber::DefaultGuard,
 }
@@ -166,12 +198,13 @@ impl World {
         let (discord, wolkvox, log) = (Discord::start().await, Wolkvox::start().await, Log::default());
         prepare(&discord, &wolkvox);
         let filter = "trace".parse().unwrap();
-        let subscriber = telemetry::subscriber(filter, Format::Json, false, log.clone());
+        let trap = Trap::default();
+        let subscriber = telemetry::subscriber(filter, Format::Json, false, log.clone()).with(trap.clone());
         let subscriber = tracing::subscriber::set_default(subscriber);
         let variables = variables(&discord, &wolkvox);
         let mut config = Draft::from_lookup(|name| variables.get(name).cloned()).finish().unwrap();
         change(&mut config);
-        Self { bot: Bot::start(config), discord, wolkvox, log, _subscriber: subscriber }
+        Self { bot: Bot::start(config), discord, wolkvox, log, trap, _subscriber: subscriber }
     }
 
     /// Stops the bot and makes sure that nothing was done that the real services would refuse, that no call
@@ -219,7 +252,7 @@ impl Process {
         variables: &HashMap<&'static str, String>,
         arguments: &[&str],
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wolkvox-bot"));
+        let mut command = Command::new(option_env!("CARGO_BIN_EXE_wolkvox-bot").expect("cargo test builds the binary"));
         command.args(arguments).env_clear().envs(variables).current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();

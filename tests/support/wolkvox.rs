@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::eventually;
@@ -43,6 +44,12 @@ pub enum Fate {
     Redirect(String),
 }
 
+impl Fate {
+    fn is_unknowable(&self) -> bool {
+        matches!(self, Self::Say(..) | Self::Raw(_) | Self::CutBefore | Self::CutAfter | Self::Endless | Self::Silent)
+    }
+}
+
 pub const BUSY: Fate = Fate::Refuse(403, "FORBIDDEN", "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)");
 
 #[derive(Default)]
@@ -51,6 +58,8 @@ pub struct State {
     pub toggles: BTreeMap<u64, usize>,
     /// The agents in the order in which their requests arrived.
     pub requests: Vec<u64>,
+    /// Requests whose outcome nobody could know from the answer.
+    pub unknowable: usize,
     pub fates: VecDeque<Fate>,
     /// Draws a fate where none is in the queue.
     pub chance: Option<Box<dyn FnMut() -> Fate + Send>>,
@@ -68,25 +77,55 @@ pub struct Wolkvox {
     pub connections: Arc<Connections>,
     state: Arc<Mutex<State>>,
     changed: watch::Sender<()>,
+    listening: Arc<Mutex<watch::Sender<()>>>,
+    accepting: Arc<Mutex<Option<AbortHandle>>>,
 }
 
 impl Wolkvox {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let wolkvox = Self::new(url);
-        let server = wolkvox.clone();
-        let accepting = http::accept(listener, wolkvox.connections.clone(), move |stream| {
-            let server = server.clone();
-            async move { server.serve(stream).await }
-        });
-        tokio::spawn(accepting);
+        let wolkvox = Self::new(format!("http://{}", listener.local_addr().unwrap()));
+        wolkvox.listen(listener);
         wolkvox
+    }
+
+    pub fn listen(&self, listener: TcpListener) {
+        let server = self.clone();
+        let accepting = http::accept(listener, self.connections.clone(), move |stream| {
+            let server = server.clone();
+            async move {
+                // A connection ends when the server goes down, unless it has a request to answer.
+                let mut listening = server.listening.lock().unwrap().subscribe();
+                let serving = server.serve(stream);
+                tokio::pin!(serving);
+                loop {
+                    tokio::select! {
+                        () = &mut serving => break,
+                        _ = listening.changed() => if server.state(|state| state.in_flight == 0) { break },
+                    }
+                }
+            }
+        });
+        *self.accepting.lock().unwrap() = Some(tokio::spawn(accepting).abort_handle());
+    }
+
+    /// From now on connections are refused, and the idle ones are closed.
+    pub fn go_down(&self) {
+        if let Some(accepting) = self.accepting.lock().unwrap().take() {
+            accepting.abort();
+        }
+        self.listening.lock().unwrap().send_replace(());
+    }
+
+    pub async fn come_back(&self) {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        self.listen(TcpListener::bind(address).await.unwrap());
     }
 
     pub fn new(url: String) -> Self {
         let (changed, _) = watch::channel(());
-        Self { url, connections: Arc::default(), state: Arc::default(), changed }
+        let listening = Arc::new(Mutex::new(watch::channel(()).0));
+        Self { url, connections: Arc::default(), state: Arc::default(), changed, listening, accepting: Arc::default() }
     }
 
     pub fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -202,6 +241,9 @@ impl Wolkvox {
             let fate = fate.or_else(|| state.chance.as_mut().map(|draw| draw()));
             (state.in_flight, fate.unwrap_or(Fate::Confirm))
         });
+        if fate.is_unknowable() {
+            self.state(|state| state.unknowable += 1);
+        }
         if in_flight > 2 {
             return refusal(403, "FORBIDDEN", "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)");
         }

@@ -1,0 +1,139 @@
+//! Everything fails at random, and the bot still tells the truth. `FAULT_SEED=n cargo test faults` repeats a run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::support::bot::World;
+use crate::support::discord::{self, Actor, Order, second_supervisor, stranger, supervisor};
+use crate::support::wolkvox::{self, BUSY};
+
+const COMMANDS: usize = 400;
+
+fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
+    use discord::Fate;
+
+    match (kind, rng.u32(0..100)) {
+        ("first answer", 0..4) => Fate::Refuse(503, 0),
+        ("first answer", 4..7) => Fate::CutBefore,
+        ("first answer", 7..9) => Fate::CutAfter,
+        ("first answer", 9..11) => Fate::Refuse(404, 10062),
+        ("first answer", 11..14) => Fate::AnsweredElsewhere,
+        ("first answer", 14..18) => Fate::Slow(Duration::from_millis(rng.u64(0..80))),
+        ("edit", 0..8) => Fate::Refuse(500, 0),
+        ("edit", 8..14) => Fate::CutBefore,
+        ("edit", 14..20) => Fate::CutAfter,
+        ("edit", 20..26) => Fate::RateLimit(0.05),
+        _ => Fate::Accept,
+    }
+}
+
+fn wolkvox_fate(rng: &mut Rng) -> wolkvox::Fate {
+    use wolkvox::Fate;
+
+    match rng.u32(0..100) {
+        0..3 => Fate::CutBefore,
+        3..6 => Fate::CutAfter,
+        6..8 => Fate::Say(502, "text/html", b"<html>Bad gateway</html>".to_vec()),
+        8..10 => Fate::Say(200, "application/json", b"{\"code\":\"200\",\"error\":nu".to_vec()),
+        10..11 => Fate::Silent,
+        11..13 => BUSY,
+        13..15 => Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"),
+        15..17 => Fate::Refuse(403, "FORBIDDEN", "PLEASE VALIDATE TOKEN"),
+        17..40 => Fate::Slow(Duration::from_millis(rng.u64(0..15))),
+        _ => Fate::Confirm,
+    }
+}
+
+#[tokio::test]
+async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie() {
+    let seed = std::env::var("FAULT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    println!("FAULT_SEED={seed}");
+    let started = Instant::now();
+    let mut rng = Rng::with_seed(seed);
+    let mut world = World::with(|config| config.wolkvox.timeout = Duration::from_secs(1)).await;
+    let (mut discords, mut wolkvoxes) = (rng.fork(), rng.fork());
+    world.discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
+    world.wolkvox.state(|s| s.chance = Some(Box::new(move || wolkvox_fate(&mut wolkvoxes))));
+
+    let third = Actor { id: 504, name: "diego", ..second_supervisor() };
+    let actors = [supervisor(), second_supervisor(), third, stranger()];
+    let mut commands: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut questions: Vec<(u64, Actor)> = Vec::new();
+    let mut unshared = 10_000;
+    for n in 0..COMMANDS {
+        let actor = rng.choice(&actors).unwrap();
+        // Half of the commands have an agent of their own, the others meet at a few.
+        let agent = if rng.bool() {
+            unshared += 1;
+            unshared
+        } else {
+            rng.u64(1..=6)
+        };
+        let command = world.discord.mute(actor, agent);
+        commands.insert(command, agent);
+        questions.push((command, actor.clone()));
+        // Some of those who were asked go on.
+        if rng.u32(0..10) == 0 {
+            let asked = questions.iter().rev().find_map(|(command, actor)| {
+                Some((world.discord.interaction(*command).button()?, actor, commands[command]))
+            });
+            if let Some((button, actor, agent)) = asked {
+                commands.insert(world.discord.press(actor, &button), agent);
+            }
+        }
+        match n {
+            90 | 210 => world.discord.order(|| Order::Drop),
+            150 => world.wolkvox.go_down(),
+            170 => world.wolkvox.come_back().await,
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..30))).await;
+    }
+    // The last commands meet a bot that stops.
+    for agent in 20_000..20_010 {
+        commands.insert(world.discord.mute(&supervisor(), agent), agent);
+    }
+    let acknowledged = |state: &discord::State| state.interactions.values().any(|i| i.deferred() && !i.finished());
+    world.discord.until("somebody waits", acknowledged).await;
+    world.bot.shut_down();
+    tokio::time::timeout(Duration::from_secs(60), &mut world.bot.task).await.unwrap().unwrap().unwrap();
+
+    let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+    let mut least: BTreeMap<u64, usize> = BTreeMap::new();
+    let mut most: BTreeMap<u64, usize> = BTreeMap::new();
+    for (command, agent) in &commands {
+        let records = world.log.audits_of(*command);
+        let seen = world.discord.interaction(*command);
+        // The very last ones may have come when the bot took no more.
+        if records.is_empty() && *agent >= 20_000 && seen.first.is_none() {
+            continue;
+        }
+        assert_eq!(records.len(), 1, "seed {seed}: one audit record a command, not {records:?}");
+        let outcome = records[0]["outcome"].as_str().unwrap();
+        *outcomes.entry(outcome.to_owned()).or_default() += 1;
+        *least.entry(*agent).or_default() += usize::from(outcome == "done");
+        *most.entry(*agent).or_default() += usize::from(matches!(outcome, "done" | "unknown"));
+        if outcome != "unacknowledged" {
+            assert!(seen.finished(), "seed {seed}: {outcome} but no reply: {seen:?}");
+            assert!(!seen.elsewhere, "seed {seed}: {outcome} although another copy had it");
+        }
+    }
+    for (agent, least) in &least {
+        let toggles = world.wolkvox.toggles(*agent);
+        assert!(
+            (*least..=most[agent]).contains(&toggles),
+            "seed {seed}: agent {agent} was toggled {toggles} times, told {least} to {}",
+            most[agent]
+        );
+    }
+    let unknown = outcomes.get("unknown").copied().unwrap_or_default();
+    assert_eq!(unknown, world.wolkvox.state(|state| state.unknowable), "seed {seed}: unknown only where unknowable");
+    for expected in ["done", "rejected", "unknown", "not_sent", "denied", "guarded", "unacknowledged"] {
+        assert!(outcomes.contains_key(expected), "seed {seed}: {expected} never happened: {outcomes:?}");
+    }
+    println!("{outcomes:?} in {:?}", started.elapsed());
+    world.settle();
+}
