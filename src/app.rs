@@ -163,8 +163,9 @@ impl App {
     /// Asks Discord who the bot is, looks the guild and its roles up, and registers the command: once, since
     /// READY comes again with every new session.
     async fn start(&self) -> Result<(), RunError> {
+        let started = Instant::now();
         let guild_id = self.config.allowlist.guild();
-        let application = self.insist(|| self.rest.application()).await?;
+        let application = self.insist(started, || self.rest.application()).await?;
         tracing::info!(bot = application.name, "signed in to Discord");
         let not_in_guild = |error| match error {
             RunError::Refused(error) if matches!(error.status(), Some(403 | 404)) => {
@@ -172,11 +173,11 @@ impl App {
             }
             error => error,
         };
-        let guild = self.insist(|| self.rest.guild(guild_id)).await.map_err(not_in_guild)?;
+        let guild = self.insist(started, || self.rest.guild(guild_id)).await.map_err(not_in_guild)?;
         self.look_up_roles(&guild);
         let commands = discord::commands(self.config.agent_directory);
         let register = || self.rest.register(application.id, guild_id, &commands);
-        self.insist(register).await.map_err(not_in_guild)?;
+        self.insist(started, register).await.map_err(not_in_guild)?;
         tracing::info!(server = guild.name, "/mute is registered");
         Ok(())
     }
@@ -191,12 +192,11 @@ impl App {
     }
 
     /// Repeats a request with growing pauses while Discord is down or out of reach.
-    async fn insist<T, F>(&self, request: impl Fn() -> F) -> Result<T, RunError>
+    async fn insist<T, F>(&self, started: Instant, request: impl Fn() -> F) -> Result<T, RunError>
     where
         F: Future<Output = Result<T, RestError>>,
     {
         let after = self.config.limits.disconnected;
-        let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match request().await {

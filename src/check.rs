@@ -67,12 +67,12 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     match draft.discord.as_ref().map(|settings| Rest::new(settings, &tls)) {
         Some(Ok(rest)) => invite = discord(&rest, &draft, &mut report).await?,
         Some(Err(error)) => report.fail(&format!("Discord: {}", net::chain(&error)))?,
-        None => report.fail("Discord: not checked, since DISCORD_TOKEN is not usable")?,
+        None => report.fail("Discord: not checked; mend DISCORD_TOKEN or DISCORD_API_URL first, as said above")?,
     }
     match draft.wolkvox.as_ref().map(|settings| Wolkvox::new(settings, &tls)) {
         Some(Ok(client)) => wolkvox(client.token_info().await, &mut report)?,
         Some(Err(error)) => report.fail(&format!("Wolkvox: {}", net::chain(&error)))?,
-        None => report.fail("Wolkvox: not checked, since its settings are not usable")?,
+        None => report.fail("Wolkvox: not checked; mend the WOLKVOX_ variables first, as said above")?,
     }
     if let Some(invite) = invite {
         writeln!(report.out, "\nTo invite the bot to a server: {invite}")?;
@@ -99,8 +99,9 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
         }
     };
     report.ok(&format!("Discord token: the bot is {}", application.name))?;
-    if let Some(guild_id) = draft.guild {
-        match rest.guild(guild_id).await {
+    match draft.guild {
+        None => report.fail("Server: not checked; mend DISCORD_GUILD_ID first, as said above")?,
+        Some(guild_id) => match rest.guild(guild_id).await {
             Ok(guild) => {
                 report.ok(&format!("Server: {}", guild.name))?;
                 roles(&guild, draft, report)?;
@@ -113,7 +114,7 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
                 application.invite_link()
             ))?,
             Err(error) => report.fail(&format!("Server: {error}. Try again in a moment."))?,
-        }
+        },
     }
     if let Some(Some(channel)) = draft.audit_channel {
         match rest.channel(channel).await {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
@@ -23,7 +24,7 @@ pub struct Directory {
 struct State {
     agents: Arc<Agents>,
     asked: Option<Instant>,
-    asking: bool,
+    renewal: Option<JoinHandle<()>>,
     failing: bool,
 }
 
@@ -36,11 +37,10 @@ impl Directory {
     /// The agents that fit what was typed, the best first, from the copy as it is.
     pub fn suggest(self: &Arc<Self>, typed: &str) -> Vec<(AgentId, String)> {
         let mut state = self.state();
-        let due = !state.asking && state.asked.is_none_or(|asked| asked.elapsed() >= self.max_age);
-        if due {
-            state.asking = true;
+        let asking = state.renewal.as_ref().is_some_and(|renewal| !renewal.is_finished());
+        if !asking && state.asked.is_none_or(|asked| asked.elapsed() >= self.max_age) {
             state.asked = Some(Instant::now());
-            tokio::spawn(self.clone().renew());
+            state.renewal = Some(tokio::spawn(self.clone().renew()));
         }
         let agents = state.agents.clone();
         drop(state);
@@ -55,7 +55,6 @@ impl Directory {
     async fn renew(self: Arc<Self>) {
         let agents = self.wolkvox.agents::<Agents>().await;
         let mut state = self.state();
-        state.asking = false;
         match agents {
             Ok(mut agents) => {
                 agents.finish();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serenity::model::id::{InteractionId, UserId};
+use tokio::time::sleep;
 
 use crate::agent::AgentId;
 
@@ -102,11 +103,8 @@ impl ToggleGuard {
         if self.window.is_zero() {
             return Ok(pass);
         }
+        self.forget();
         let mut state = self.state();
-        for toggles in state.toggles.values_mut() {
-            toggles.retain(|toggle| toggle.under_way || toggle.since.elapsed() < self.window);
-        }
-        state.toggles.retain(|_, toggles| !toggles.is_empty());
         let toggles = state.toggles.entry(agent).or_default();
         if let Some(last) = toggles.last()
             && last.by != by
@@ -124,9 +122,9 @@ impl ToggleGuard {
     }
 
     /// Remembers that `to` is asked, by the answer to `command`, whether to go on.
-    pub fn ask(&self, command: InteractionId, to: UserId, agent: AgentId, about: InteractionId) {
+    pub fn ask(self: &Arc<Self>, command: InteractionId, to: UserId, agent: AgentId, about: InteractionId) {
+        self.forget_after(self.question_window);
         let mut state = self.state();
-        state.questions.retain(|_, question| question.asked.elapsed() < self.question_window);
         let question = Question { to, agent, about, asked: Instant::now(), answered: false };
         state.questions.insert(command, question);
     }
@@ -155,6 +153,28 @@ impl ToggleGuard {
         }
     }
 
+    /// Forgets what its window is over for.
+    fn forget(&self) {
+        let mut state = self.state();
+        for toggles in state.toggles.values_mut() {
+            toggles.retain(|toggle| toggle.under_way || toggle.since.elapsed() < self.window);
+        }
+        state.toggles.retain(|_, toggles| !toggles.is_empty());
+        state.toggles.shrink_to_fit();
+        state.questions.retain(|_, question| question.asked.elapsed() < self.question_window);
+        state.questions.shrink_to_fit();
+    }
+
+    fn forget_after(self: &Arc<Self>, window: Duration) {
+        let guard = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(window).await;
+            if let Some(guard) = guard.upgrade() {
+                guard.forget();
+            }
+        });
+    }
+
     /// No panic happens while the state is held, and if one did, the state would still be whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -164,6 +184,7 @@ impl ToggleGuard {
 impl Pass {
     /// The toggle was carried out, or may have been: it counts from now on.
     pub fn toggled(self) {
+        self.guard.forget_after(self.guard.window);
         let mut state = self.guard.state();
         let mut toggles = state.toggles.get_mut(&self.agent).into_iter().flatten();
         if let Some(toggle) = toggles.find(|toggle| toggle.command == self.command) {

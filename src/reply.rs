@@ -194,7 +194,8 @@ fn hint(language: Language, reason: Refusal) -> &'static str {
     }
 }
 
-fn not_sent(language: Language, why: NotSent) -> &'static str {
+/// Why nothing was sent.
+pub fn not_sent(language: Language, why: NotSent) -> &'static str {
     match why {
         NotSent::NoConnection => language.pick(
             "**Not sent:** there is no connection to Wolkvox. Nothing has changed, and it is safe to try again.",
@@ -310,7 +311,7 @@ pub fn guarded(language: Language, agent: &Agent, previous: &Previous) -> String
 }
 
 fn seconds(language: Language, ago: Duration) -> String {
-    match ago.as_secs() {
+    match ago.as_secs().max(1) {
         1 => language.pick("1 second", "1 segundo", "1 segundo").to_owned(),
         n => format!("{n} {}", language.pick("seconds", "segundos", "segundos")),
     }

@@ -99,13 +99,7 @@ async fn an_interaction_that_is_delivered_twice_is_carried_out_once() {
 #[tokio::test]
 async fn a_result_is_delivered_through_errors_rate_limits_and_broken_connections() {
     let world = World::new().await;
-    let fates = [
-        Fate::Refuse(500, 0),
-        Fate::CutBefore,
-        Fate::RateLimit(0.3),
-        Fate::CutAfter,
-        Fate::Refuse(503, 0),
-    ];
+    let fates = [Fate::Refuse(500, 0), Fate::CutBefore, Fate::RateLimit(0.3), Fate::CutAfter, Fate::Refuse(503, 0)];
     world.discord.state(|state| state.edit_fates.extend(fates));
     let command = world.discord.mute(&supervisor(), 1001);
     world.discord.until("all tries were made", |state| state.edit_fates.is_empty()).await;

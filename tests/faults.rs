@@ -58,6 +58,10 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
     world.discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
     world.wolkvox.state(|s| s.chance = Some(Box::new(move || wolkvox_fate(&mut wolkvoxes))));
 
+    // One of each at the beginning, so that no run goes without.
+    world.discord.state(|s| s.first_answer_fates.push_back(discord::Fate::Refuse(404, 10062)));
+    world.wolkvox.next([wolkvox::Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), wolkvox::Fate::CutAfter]);
+
     let third = Actor { id: 504, name: "diego", ..second_supervisor() };
     let actors = [supervisor(), second_supervisor(), third, stranger()];
     let mut commands: BTreeMap<u64, u64> = BTreeMap::new();

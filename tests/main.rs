@@ -1,14 +1,28 @@
 //! The tests: files are named after behaviour, tests are sentences about it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "test code"
+)]
 
 mod acknowledgement;
+mod audit_channel;
 mod calls;
+mod check;
 mod commands;
+mod configuration;
 mod copies;
+mod directory;
+mod documentation;
 mod faults;
 mod gateway;
 mod guard;
+mod languages;
+mod logs;
 mod startup;
 mod stopping;
 mod support;

@@ -36,19 +36,26 @@ const INTRO: &str = "\
 This is the real bot, between stand-ins for Discord and Wolkvox that run in this process.
 It needs no credentials and no network: nothing leaves this machine.";
 
-/// Who can type: the word for it, who that is, and the member as Discord describes it.
-const PEOPLE: [(&str, &str, fn() -> Actor); 4] = [
+/// A word that can be typed after a command, what it means to people, and what it stands for.
+type Choice<T> = (&'static str, &'static str, T);
+
+/// Who types, as a member of the server.
+const PEOPLE: [Choice<fn() -> Actor>; 4] = [
     ("supervisor", "ana, who has an allowlisted role", supervisor),
     ("second", "bruno, another supervisor", second_supervisor),
     ("stranger", "carla, who has no such role", stranger),
     ("dm", "ana, in a direct message", || Actor { guild: None, roles: Vec::new(), ..supervisor() }),
 ];
 
-const LANGUAGES: [(&str, &str, &str); 3] =
+/// Which language their Discord has, as a locale.
+const LANGUAGES: [Choice<&str>; 3] =
     [("en", "English", "en-US"), ("es", "Spanish", "es-419"), ("pt", "Portuguese", "pt-BR")];
 
-/// How Wolkvox can behave: the word for it, what it does, and what becomes of the nth request from then on.
-const MOODS: [(&str, &str, fn(usize) -> Fate); 9] = [
+/// What becomes of the nth request from now on.
+type Mood = fn(usize) -> Fate;
+
+/// How Wolkvox behaves.
+const MOODS: [Choice<Mood>; 9] = [
     ("ok", "answers at once", |_| Fate::Confirm),
     ("slow", "takes 1.5 s to answer", |_| Fate::Slow(Duration::from_millis(1500))),
     ("busy", "has no room for the first two requests of a command", |n| if n % 3 == 0 { Fate::Confirm } else { BUSY }),
@@ -56,10 +63,11 @@ const MOODS: [(&str, &str, fn(usize) -> Fate); 9] = [
     ("limit", "has no calls left for today", |_| Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")),
     ("down", "can't be reached", |_| Fate::Confirm),
     ("cut", "breaks the connection after it has toggled", |_| Fate::CutAfter),
-    ("silent", "toggles and never answers (the bot waits 2 s here, 60 s otherwise)", |_| Fate::Silent),
+    ("silent", "toggles and never answers (here the bot waits only 2 s)", |_| Fate::Silent),
     ("garbage", "toggles and answers with a web page", |_| Fate::Say(200, "text/html", b"<html>Oops</html>".to_vec())),
 ];
 
+/// The agents in Wolkvox's listing: number, name, whether they are enabled.
 const AGENTS: [(u64, &str, &str); 10] = [
     (1001, "Ana Gómez", "yes"),
     (1002, "João Peña", "yes"),
@@ -107,6 +115,7 @@ async fn main() {
         sandbox.tour().await;
     }
     sandbox.stop().await;
+    println!("The stand-ins saw nothing that Discord or Wolkvox would refuse, and no secret was logged. Bye.");
 }
 
 const BOLD: u8 = 1;
@@ -182,7 +191,7 @@ impl Sandbox {
             assert_eq!(outcome, expected, "{heading}");
             println!();
         }
-        println!("That was the tour. Everything came out as it should.");
+        println!("That was the tour: everything came out as told.");
     }
 
     fn prompt(&self) -> String {
@@ -200,13 +209,7 @@ impl Sandbox {
             ("audit", "") => return self.show_audit_channel().await,
             ("check", "") => return self.check().await,
             ("as", word) => self.switch_to(word),
-            ("lang", word) => match LANGUAGES.iter().find(|(known, ..)| *known == word) {
-                Some((_, name, locale)) => {
-                    self.person.locale = locale;
-                    self.note(&format!("{}'s Discord is in {name} now", self.person.name));
-                }
-                None => self.note(&format!("lang takes one of: {}", LANGUAGES.map(|(word, ..)| word).join(", "))),
-            },
+            ("lang", word) => self.switch_language(word),
             ("wolkvox", word) => self.change_mood(word).await,
             ("mics", "") => self.show_microphones(),
             ("log", "") => self.show_log(),
@@ -250,10 +253,11 @@ impl Sandbox {
         }
         let reply = self.discord.finished(id).await;
         self.show(&reply.text().unwrap());
-        if let Some(button) = reply.button() {
+        if let Some(custom_id) = reply.button() {
             let label = &reply.shown.as_ref().unwrap()["components"][0]["components"][0]["label"];
-            self.say(RED, &format!("[ {} ]", label.as_str().unwrap()));
-            self.button = Some((button, agent));
+            let button = self.paint(RED, &format!("[ {} ]", label.as_str().unwrap()));
+            self.say(0, &format!("{button} {}", self.paint(DIM, "← press")));
+            self.button = Some((custom_id, agent));
         }
         if reply.private() {
             self.say(DIM, "(only you can see this)");
@@ -273,11 +277,13 @@ impl Sandbox {
 
     async fn logged_outcome(&self, interaction: u64) -> String {
         let id = format!(" interaction_id={interaction} ");
-        self.log.until("the command is audited", |log| log.text().contains(&id)).await;
-        let lines = self.log.lines();
-        let record = lines.iter().find(|line| line.contains(" audit: ") && line.contains(&id));
-        let outcome = record.and_then(|record| record.split_once("outcome=\"")?.1.split_once('"'));
-        outcome.expect("an outcome in the audit record").0.to_owned()
+        let audited = |log: &Log| {
+            let lines = log.lines();
+            let record = lines.iter().find(|line| line.contains(" audit: ") && line.contains(&id))?;
+            Some(record.split_once("outcome=\"")?.1.split_once('"')?.0.to_owned())
+        };
+        self.log.until("the command is audited", |log| audited(log).is_some()).await;
+        audited(&self.log).unwrap()
     }
 
     /// What Discord suggests while a name is being typed.
@@ -297,8 +303,9 @@ impl Sandbox {
         }
         if choices.is_empty() {
             self.say(DIM, "(nothing to suggest)");
+            return "nothing".to_owned();
         }
-        if choices.is_empty() { "nothing" } else { "found" }.to_owned()
+        "found".to_owned()
     }
 
     async fn check(&self) -> String {
@@ -309,19 +316,21 @@ impl Sandbox {
     }
 
     fn switch_to(&mut self, word: &str) {
-        match PEOPLE.iter().find(|(known, ..)| *known == word) {
-            Some((_, who, person)) => {
-                self.person = Actor { locale: self.person.locale, ..person() };
-                self.note(&format!("now it is {who}"));
-            }
-            None => self.note(&format!("as takes one of: {}", PEOPLE.map(|(word, ..)| word).join(", "))),
+        if let Some((_, who, person)) = self.choose(&PEOPLE, word) {
+            self.person = Actor { locale: self.person.locale, ..person() };
+            self.note(&format!("you are {who}"));
+        }
+    }
+
+    fn switch_language(&mut self, word: &str) {
+        if let Some((_, name, locale)) = self.choose(&LANGUAGES, word) {
+            self.person.locale = locale;
+            self.note(&format!("your Discord is in {name}"));
         }
     }
 
     async fn change_mood(&mut self, word: &str) {
-        let Some((word, what, fate)) = MOODS.into_iter().find(|(known, ..)| *known == word) else {
-            return self.note(&format!("wolkvox takes one of: {}", MOODS.map(|(word, ..)| word).join(", ")));
-        };
+        let Some((word, what, fate)) = self.choose(&MOODS, word) else { return };
         let mut requests = 0;
         let draw = move || {
             requests += 1;
@@ -339,6 +348,15 @@ impl Sandbox {
         self.note(&format!("from now on Wolkvox {what}"));
     }
 
+    fn choose<T: Copy>(&self, choices: &[Choice<T>], word: &str) -> Option<Choice<T>> {
+        let chosen = choices.iter().find(|(known, ..)| *known == word).copied();
+        if chosen.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, ..)| *word).collect();
+            self.note(&format!("one of: {}", words.join(", ")));
+        }
+        chosen
+    }
+
     fn show_microphone(&self, agent: u64, requests: usize, toggled: usize) {
         let (colour, state) = self.microphone(agent);
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
@@ -351,7 +369,7 @@ impl Sandbox {
 
     /// An even number of toggles leaves it open, as it was.
     fn microphone(&self, agent: u64) -> (u8, &'static str) {
-        if self.wolkvox.toggles(agent) % 2 == 0 { (GREEN, "open") } else { (RED, "muted") }
+        if self.wolkvox.toggles(agent).is_multiple_of(2) { (GREEN, "open") } else { (RED, "muted") }
     }
 
     fn show_microphones(&self) {
@@ -367,8 +385,9 @@ impl Sandbox {
     async fn show_audit_channel(&self) -> String {
         let toggles = self.wolkvox.all_toggles();
         self.discord.until("toggles are posted", |state| state.posts.len() >= toggles).await;
-        self.say(DIM, "#mute-audit");
-        for post in self.discord.state(|state| state.posts.clone()) {
+        self.say(BOLD, "#mute-audit");
+        let posts = self.discord.state(|state| state.posts.clone());
+        for post in &posts[posts.len().saturating_sub(4)..] {
             self.show(post["content"].as_str().unwrap());
         }
         "posted".to_owned()
@@ -384,14 +403,18 @@ impl Sandbox {
         let entry = |word: &str, what: &str| println!("  {word:<18} {what}");
         entry("/mute 1001", "press the MUTE button in agent 1001's application");
         entry("press", "press the button under the bot's last question");
-        entry("find ana", "type a name where the agent's number goes, and see what Discord suggests");
-        PEOPLE.iter().for_each(|(word, who, _)| entry(&format!("as {word}"), &format!("be {who}")));
-        LANGUAGES.iter().for_each(|(word, name, _)| entry(&format!("lang {word}"), &format!("use Discord in {name}")));
-        MOODS
-            .iter()
-            .for_each(|(word, what, _)| entry(&format!("wolkvox {word}"), &format!("Wolkvox from now on {what}")));
+        entry("find ana", "type a name instead of a number: what Discord suggests");
+        for (word, who, _) in PEOPLE {
+            entry(&format!("as {word}"), &format!("you are {who}"));
+        }
+        for (word, name, _) in LANGUAGES {
+            entry(&format!("lang {word}"), &format!("your Discord is in {name}"));
+        }
+        for (word, what, _) in MOODS {
+            entry(&format!("wolkvox {word}"), &format!("Wolkvox {what}"));
+        }
         entry("mics", "the microphones, muted or open");
-        entry("audit", "what was posted to the audit channel");
+        entry("audit", "the latest lines in the audit channel");
         entry("log", "what the bot has logged since the last time");
         entry("check", "what wolkvox-bot check says here");
         entry("quit", "or Ctrl-D");
@@ -411,7 +434,7 @@ impl Sandbox {
     fn show(&self, message: &str) {
         for line in message.lines() {
             let (style, line) = line.strip_prefix("-# ").map_or((0, line), |small| (DIM, small));
-            wrap(&self.draw(line)).iter().for_each(|line| self.say(style, line));
+            wrap(line).iter().for_each(|line| self.say(style, &self.draw(line)));
         }
     }
 
@@ -432,12 +455,10 @@ impl Sandbox {
                 '*' if chars.as_str().starts_with('*') => {
                     chars.next();
                     bold = !bold;
-                    drawn += if !self.colour {
-                        ""
-                    } else if bold {
-                        "\x1b[1m"
-                    } else {
-                        "\x1b[0m"
+                    drawn += match (self.colour, bold) {
+                        (false, _) => "",
+                        (true, true) => "\x1b[1m",
+                        (true, false) => "\x1b[0m",
                     };
                 }
                 char => drawn.push(char),

@@ -37,8 +37,7 @@ async fn a_guild_that_the_bot_is_not_in_ends_it_with_the_invite_link() {
 #[tokio::test]
 async fn errors_and_broken_connections_at_start_are_tried_again_with_growing_pauses() {
     let fates = [Fate::Refuse(503, 0), Fate::CutBefore, Fate::RateLimit(0.1), Fate::Accept, Fate::Refuse(500, 0)];
-    let world =
-        World::unconnected(|_| {}, |discord, _| discord.state(|state| state.other_fates.extend(fates))).await;
+    let world = World::unconnected(|_| {}, |discord, _| discord.state(|state| state.other_fates.extend(fates))).await;
     world.discord.until_ready(1).await;
     world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
     assert!(world.log.text().contains("trying again in 0.5 s"));

@@ -147,3 +147,14 @@ async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
     assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
     world.close().await;
 }
+
+#[tokio::test]
+async fn a_panic_while_the_result_is_told_is_answered_too() {
+    let world = World::new().await;
+    world.trap.set("mute");
+    let broken = world.discord.mute(&supervisor(), 1001);
+    let text = world.discord.reply(broken).await;
+    assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+    assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
+    world.close().await;
+}

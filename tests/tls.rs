@@ -70,10 +70,8 @@ fn file(authority: &Authority) -> PathBuf {
 async fn wolkvox(issuer: &Authority, name: &str, expired: bool) -> Wolkvox {
     let key = key();
     let certificate = certificate(name, &key, Some(issuer), expired);
-    let identity = native_tls::Identity::from_pkcs8(
-        &certificate.to_pem().unwrap(),
-        &key.private_key_to_pem_pkcs8().unwrap(),
-    );
+    let identity =
+        native_tls::Identity::from_pkcs8(&certificate.to_pem().unwrap(), &key.private_key_to_pem_pkcs8().unwrap());
     let acceptor = native_tls::TlsAcceptor::new(identity.unwrap()).unwrap();
     let acceptor = tokio_native_tls::TlsAcceptor::from(acceptor);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

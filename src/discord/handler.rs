@@ -5,7 +5,7 @@
 //! copies, a replayed event and a late delivery harmless.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +26,7 @@ use crate::config::Visibility;
 use crate::directory::Directory;
 use crate::guard::{Consent, Pass, Previous, Stale, ToggleGuard};
 use crate::limits::Limits;
-use crate::outcome::{NotSent, Outcome};
+use crate::outcome::{NotSent, Outcome, Unknown};
 use crate::reply::{self, Agent};
 use crate::wolkvox::{Call, Turn, Wolkvox};
 
@@ -72,8 +72,15 @@ enum Plan {
 }
 
 impl Handler {
-    /// Takes in the `d` of an `INTERACTION_CREATE`. Returns at once; the rest happens in a task.
+    /// Takes in the `d` of an `INTERACTION_CREATE`. Returns at once; the rest happens in a task. A panic stays
+    /// with the interaction that caused it.
     pub fn dispatch(self: &Arc<Self>, payload: &str) {
+        if catch_unwind(AssertUnwindSafe(|| self.take_in(payload))).is_err() {
+            tracing::error!("an interaction broke off before it could be answered");
+        }
+    }
+
+    fn take_in(self: &Arc<Self>, payload: &str) {
         let received = Instant::now();
         let interaction = match Interaction::decode(payload) {
             Ok(interaction) => interaction,
@@ -91,7 +98,8 @@ impl Handler {
             let typed = typed.clone();
             self.tasks.spawn(async move { handler.suggest(&interaction, &typed, received).await });
         } else {
-            let plan = self.plan(&interaction);
+            let plan = catch_unwind(AssertUnwindSafe(|| self.plan(&interaction)));
+            let plan = plan.unwrap_or_else(|_| broken(&interaction));
             self.tasks.spawn(async move { handler.follow(plan, interaction, received).await });
         }
     }
@@ -179,9 +187,14 @@ impl Handler {
                     let outcome = Outcome::NotSent(NotSent::Fault);
                     Some(Call { outcome, wait: Duration::ZERO, call: Duration::ZERO })
                 });
-                match call {
-                    Some(call) => self.conclude(&interaction, &agent, call, received).await,
-                    None => self.audit_refusal(&interaction, Some(agent.id), "unacknowledged"),
+                let Some(call) = call else {
+                    self.audit_refusal(&interaction, Some(agent.id), "unacknowledged");
+                    return;
+                };
+                let concluded = AssertUnwindSafe(self.conclude(&interaction, &agent, call, received));
+                if concluded.catch_unwind().await.is_err() {
+                    let text = reply::outcome(interaction.language, &agent, &Outcome::Unknown(Unknown::Fault));
+                    self.deliver(&interaction, text, received).await;
                 }
             }
         }
@@ -217,17 +230,18 @@ impl Handler {
 
     /// Tells everybody who is to know: the log, the audit channel, the invoker.
     async fn conclude(&self, interaction: &Interaction, agent: &Agent, call: Call, received: Instant) {
-        let Interaction { callback, language, .. } = interaction;
         self.audit(interaction, Some(agent.id), call.outcome.name(), Some(&call));
         if call.outcome.may_have_toggled() {
             self.post_to_audit_channel(interaction, agent, &call.outcome);
         }
-        let text = reply::outcome(*language, agent, &call.outcome);
-        let deadline = received + self.limits.delivery;
+        self.deliver(interaction, reply::outcome(interaction.language, agent, &call.outcome), received).await;
+    }
+
+    async fn deliver(&self, interaction: &Interaction, text: String, received: Instant) {
+        let (callback, deadline) = (&interaction.callback, received + self.limits.delivery);
         if let Err(error) = answer::deliver(&self.rest, callback, text, deadline).await {
             tracing::error!(
                 interaction_id = %callback.id,
-                outcome = call.outcome.name(),
                 "the person was not told what came of the command: {error}"
             );
         }
@@ -295,6 +309,13 @@ impl Handler {
             }
         });
     }
+}
+
+/// What is said where nothing was sent because of a fault of our own.
+fn broken(interaction: &Interaction) -> Plan {
+    tracing::error!(interaction_id = %interaction.callback.id, "the command broke off");
+    let text = reply::not_sent(interaction.language, NotSent::Fault).to_owned();
+    Plan::Refuse { outcome: "not_sent", text, after: Duration::ZERO }
 }
 
 fn log_unacknowledged(callback: &Callback, why: &Unacknowledged) {

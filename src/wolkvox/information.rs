@@ -72,9 +72,13 @@ impl Wolkvox {
         let _held = self.0.queue.enter_behind_toggles().await;
         let response = self.get("agents").await?;
         let status = response.status().as_u16();
-        // "An empty listing is answered with HTTP 404 by some servers."
+        // Some servers answer an empty listing with 404.
         if status == 404 {
-            return Ok(C::default());
+            let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(no_answer)?.unwrap_or_default();
+            return match answer::decode(status, &body) {
+                Some(Outcome::Rejected(Rejected { code: 404, .. })) => Ok(C::default()),
+                _ => Err(InformationError::Unreadable(status)),
+            };
         }
         let (chunks, reader) = ChunkReader::new();
         let decoded = tokio::task::spawn_blocking(move || decode_listing::<C>(reader));

@@ -252,7 +252,9 @@ impl Process {
         variables: &HashMap<&'static str, String>,
         arguments: &[&str],
     ) -> Self {
-        let mut command = Command::new(option_env!("CARGO_BIN_EXE_wolkvox-bot").expect("cargo test builds the binary"));
+        // Cargo tells tests where the binary is, but not the sandbox, which shares this file.
+        let binary = option_env!("CARGO_BIN_EXE_wolkvox-bot");
+        let mut command = Command::new(binary.expect("cargo test builds the binary"));
         command.args(arguments).env_clear().envs(variables).current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();

@@ -1,0 +1,82 @@
+//! The log: for operators, in their format, through their filter, and without a secret at any level.
+
+use serde_json::Value;
+
+use crate::support::bot::{Process, check_secrets, variables};
+use crate::support::discord::{Discord, Fate, second_supervisor, stranger, supervisor};
+use crate::support::wolkvox::{self, Wolkvox};
+
+/// What the process logs over a life with all kinds of exchanges.
+async fn life(format: &str, filter: &str) -> Vec<String> {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("LOG_FORMAT", format.to_owned());
+    variables.insert("RUST_LOG", filter.to_owned());
+    let process = Process::start(&variables, &[]);
+    discord.until_ready(1).await;
+    wolkvox.next([
+        wolkvox::Fate::Confirm,
+        wolkvox::Fate::CutAfter,
+        wolkvox::Fate::Refuse(403, "F", "PLEASE VALIDATE TOKEN"),
+    ]);
+    discord.state(|state| state.edit_fates.extend([Fate::Refuse(500, 0), Fate::CutBefore]));
+    discord.state(|state| state.first_answer_fates.extend([Fate::CutBefore, Fate::Refuse(503, 0)]));
+    for agent in 1001..1004 {
+        discord.reply(discord.mute(&supervisor(), agent)).await;
+    }
+    discord.reply(discord.mute(&second_supervisor(), 1001)).await;
+    discord.reply(discord.mute(&stranger(), 1001)).await;
+    discord.finished(discord.type_agent(&supervisor(), "ana")).await;
+    discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
+    let unacknowledged = discord.mute(&supervisor(), 1004);
+    discord.until("refused", |state| state.first_answer_fates.is_empty()).await;
+    process.signal("TERM");
+    let log = process.log.clone();
+    process.ended().await;
+    check_secrets(&discord, &log.text());
+    if filter != "off,audit=off" {
+        log.until_contains(&unacknowledged.to_string()).await;
+    }
+    log.lines()
+}
+
+#[tokio::test]
+async fn no_token_gets_into_the_log_at_any_level() {
+    for filter in ["trace", "trace,hyper_util=trace,reqwest=trace,serenity=trace,tungstenite=trace,audit=trace"] {
+        let lines = life("text", filter).await;
+        assert!(lines.iter().any(|line| line.contains("DEBUG")), "the own crate goes as far as it is asked to");
+    }
+}
+
+#[tokio::test]
+async fn other_crates_get_no_further_than_warnings() {
+    let lines = life("json", "trace").await;
+    for line in lines {
+        let record: Value = serde_json::from_str(&line).unwrap();
+        let target = record["target"].as_str().unwrap();
+        let own = target == "audit" || target.starts_with("wolkvox_bot");
+        assert!(own || matches!(record["level"].as_str(), Some("WARN" | "ERROR")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn json_is_one_object_a_line_with_the_audit_fields() {
+    let lines = life("json", "info").await;
+    let records: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let audits: Vec<&Value> = records.iter().filter(|record| record["target"] == "audit").collect();
+    let outcomes: Vec<&str> = audits.iter().map(|record| record["fields"]["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["done", "unknown", "rejected", "guarded", "denied", "unacknowledged"]);
+    for audit in audits {
+        for field in ["interaction_id", "user_id", "user", "agent_id", "outcome", "wait_ms", "call_ms"] {
+            assert!(!audit["fields"][field].is_null(), "{field}: {audit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn audit_records_stay_when_the_log_is_turned_down() {
+    let lines = life("text", "off").await;
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains(" audit: ")), "{lines:#?}");
+    assert_eq!(life("text", "off,audit=off").await, Vec::<String>::new());
+}
