@@ -205,7 +205,7 @@ impl App {
                 Err(error) if !error.is_transient() => return Err(RunError::Refused(error)),
                 Err(error) => error,
             };
-            let wait = error.retry_after().unwrap_or(pause);
+            let wait = pause.max(error.retry_after().unwrap_or_default());
             if started.elapsed() + wait >= after {
                 return Err(RunError::Unreachable { after, last: error });
             }

@@ -184,6 +184,9 @@ impl ToggleGuard {
 impl Pass {
     /// The toggle was carried out, or may have been: it counts from now on.
     pub fn toggled(self) {
+        if self.guard.window.is_zero() {
+            return;
+        }
         self.guard.forget_after(self.guard.window);
         let mut state = self.guard.state();
         let mut toggles = state.toggles.get_mut(&self.agent).into_iter().flatten();

@@ -1,6 +1,7 @@
 //! Certificates are verified against the authorities of the system: here, of `SSL_CERT_FILE`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -11,8 +12,9 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 use tokio::net::TcpListener;
+use wolkvox_bot::net::BaseUrl;
 
-use crate::support::bot::{Process, check_secrets, variables};
+use crate::support::bot::{Process, World, check_secrets, variables};
 use crate::support::discord::{Discord, supervisor};
 use crate::support::http;
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
@@ -124,4 +126,26 @@ async fn with_a_certificate_that_is_not_trusted_nothing_is_sent() {
         assert_eq!(wolkvox.requests(), 0);
         assert_eq!(wolkvox.state(|state| state.violations.len()), 0);
     }
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let silent = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connections.push(connection);
+        }
+    });
+    let world = World::with(|config| {
+        config.wolkvox.base = BaseUrl::parse(&url).unwrap();
+        config.wolkvox.timeout = Duration::from_secs(1);
+    })
+    .await;
+    let command = world.discord.mute(&supervisor(), 1001);
+    assert!(world.discord.reply(command).await.starts_with("**Not sent:** there is no connection to Wolkvox."));
+    assert_eq!(world.log.outcome(command).await, "not_sent");
+    silent.abort();
+    world.close().await;
 }

@@ -74,7 +74,7 @@ pub(super) async fn respond(
             Err(error) if error.code() == Some(ALREADY_ACKNOWLEDGED) => return Err(Unacknowledged::Elsewhere),
             Err(error) => error,
         };
-        let pause = error.retry_after().unwrap_or_else(&mut pauses);
+        let pause = pauses().max(error.retry_after().unwrap_or_default());
         if !error.is_transient() || Instant::now() + pause >= deadline {
             return Err(Unacknowledged::Refused(error));
         }
@@ -97,7 +97,7 @@ pub(super) async fn deliver(
         let Err(error) = rest.edit_original(callback.application, &callback.token, &message).await else {
             return Ok(());
         };
-        let pause = error.retry_after().unwrap_or_else(&mut pauses);
+        let pause = pauses().max(error.retry_after().unwrap_or_default());
         if !error.is_transient() || Instant::now() + pause >= deadline {
             return Err(error);
         }

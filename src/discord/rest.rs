@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::id::{ApplicationId, ChannelId, GuildId, InteractionId, RoleId};
+use tokio::sync::Semaphore;
 
 use super::{Settings, command};
 use crate::net::{self, BaseUrl};
@@ -21,11 +22,16 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How long any other request than an answer to an interaction may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How many first answers are under way at once. All others make few connections by themselves; a burst of
+/// commands would make one for each, where these are enough to answer 200 within their 3 s even from far away.
+const FIRST_ANSWERS_AT_ONCE: usize = 32;
+
 /// The client.
 pub struct Rest {
     http: Client,
     base: BaseUrl,
     authorization: HeaderValue,
+    first_answers: Semaphore,
 }
 
 /// What went wrong with a request.
@@ -135,7 +141,8 @@ impl Rest {
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
         let http = net::http_client(tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
-        Ok(Self { http, base: settings.api.clone(), authorization })
+        let first_answers = Semaphore::new(FIRST_ANSWERS_AT_ONCE);
+        Ok(Self { http, base: settings.api.clone(), authorization, first_answers })
     }
 
     /// Who the token belongs to (`GET /applications/@me`).
@@ -230,7 +237,12 @@ impl Rest {
         timeout: Duration,
     ) -> Result<(), RestError> {
         let path = format!("/interactions/{interaction}/{}/callback", token.expose_secret());
-        self.send(Method::POST, &path, response, timeout).await.map(drop)
+        let sent = async {
+            let _permit = self.first_answers.acquire().await;
+            self.send(Method::POST, &path, response, timeout).await.map(drop)
+        };
+        let late = |_| RestError::NoAnswer("it took too long".to_owned());
+        tokio::time::timeout(timeout, sent).await.map_err(late)?
     }
 
     /// Edits the first answer to an interaction.

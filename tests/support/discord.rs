@@ -740,7 +740,7 @@ fn command_fault(command: &Value) -> Option<String> {
     None
 }
 
-fn command_data(option: Value) -> Value {
+pub fn command_data(option: Value) -> Value {
     json!({"id": "1500000000000000010", "name": "mute", "type": 1, "guild_id": GUILD.to_string(), "options": [option]})
 }
 
@@ -750,14 +750,14 @@ fn bot_user() -> Value {
         "public_flags": 0, "banner": null, "accent_color": null})
 }
 
-fn application_payload() -> Value {
+pub fn application_payload() -> Value {
     json!({"id": APPLICATION.to_string(), "name": "wolkvox-bot", "icon": null, "description": "", "type": null,
         "bot": bot_user(), "summary": "", "bot_public": false, "bot_require_code_grant": false, "verify_key": "00",
         "flags": 0, "redirect_uris": [], "interactions_endpoint_url": null, "team": null, "owner": bot_user(),
         "approximate_guild_count": 1, "explicit_content_filter": 0})
 }
 
-fn guild_payload() -> Value {
+pub fn guild_payload() -> Value {
     let role = |id: u64, name: &str| {
         json!({"id": id.to_string(), "name": name, "permissions": "0", "position": 1, "color": 0, "hoist": false,
             "managed": false, "mentionable": false, "icon": null, "unicode_emoji": null, "flags": 0})
@@ -768,7 +768,7 @@ fn guild_payload() -> Value {
             role(OTHER_ROLE, "Agent")]})
 }
 
-fn interaction_payload(id: u64, token: &str, actor: &Actor, kind: u64, data: Value) -> Value {
+pub fn interaction_payload(id: u64, token: &str, actor: &Actor, kind: u64, data: Value) -> Value {
     let user = json!({"id": actor.id.to_string(), "username": actor.name, "discriminator": "0",
         "global_name": actor.name.to_uppercase(), "avatar": null, "avatar_decoration_data": null,
         "public_flags": 0, "clan": null, "primary_guild": null, "collectibles": null});

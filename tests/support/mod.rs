@@ -5,7 +5,9 @@
 
 pub mod bot;
 pub mod discord;
+pub mod floor;
 pub mod http;
+pub mod lean;
 pub mod wolkvox;
 
 use std::time::Duration;

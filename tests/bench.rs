@@ -1,0 +1,244 @@
+//! What a command costs: the bot as it is released, in a process of its own, side by side with the floor, a bare
+//! loop over the same libraries' lowest layers. Both get the same commands in turns, so that what else the
+//! machine does falls on both, and the ratio says more than the times do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test code")]
+#![allow(clippy::print_stdout, reason = "the results are printed")]
+
+mod support;
+
+use std::fs;
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::lean::Services;
+
+/// Starts, commands before anything is measured, rounds of commands that are measured.
+const STARTS: usize = 10;
+const WARM_UP: usize = 300;
+const ROUNDS: usize = 15;
+const ROUND: usize = 100;
+const BURST: u64 = 200;
+const BURSTS: usize = 3;
+/// Memory is compared after so many commands, bursts included.
+const EARLY: u64 = 2_000;
+const LATE: u64 = 10_000;
+/// Between commands, so that each meets a process that has come to rest.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How long nothing happens for the wake-ups to be counted, before the first command and after the last.
+const IDLE: Duration = Duration::from_secs(10);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, discord, wolkvox] = &arguments[..]
+        && first == "floor"
+    {
+        return support::floor::run(discord, wolkvox);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let mut starts = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        starts.0.push(Subject::bot().await.start);
+        starts.1.push(Subject::floor().await.start);
+    }
+
+    let (mut bot, mut floor) = (Subject::bot().await, Subject::floor().await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let memory_idle = (bot.memory("VmRSS"), floor.memory("VmRSS"));
+    let wake_ups_before = wake_ups(&bot, &floor).await;
+
+    for subject in [&mut bot, &mut floor] {
+        subject.commands(WARM_UP).await;
+    }
+    let mut bursts = (Vec::new(), Vec::new());
+    let mut samples = (Samples::default(), Samples::default());
+    bursts.0.push(bot.services.burst(BURST).await.acknowledged);
+    bursts.1.push(floor.services.burst(BURST).await.acknowledged);
+    for _ in 0..ROUNDS {
+        bot.measured_commands(ROUND, &mut samples.0).await;
+        floor.measured_commands(ROUND, &mut samples.1).await;
+    }
+    let connections_in_turn = (bot.services.connections(), floor.services.connections());
+
+    let mut memory = Vec::new();
+    for count in [EARLY, LATE] {
+        for subject in [&mut bot, &mut floor] {
+            let left = count - subject.services.commands();
+            subject.commands(usize::try_from(left).unwrap()).await;
+        }
+        memory.push((bot.memory("VmRSS"), floor.memory("VmRSS")));
+    }
+    for _ in 1..BURSTS {
+        bursts.0.push(bot.services.burst(BURST).await.acknowledged);
+        bursts.1.push(floor.services.burst(BURST).await.acknowledged);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    memory.push((bot.memory("VmRSS"), floor.memory("VmRSS")));
+    let peak = (bot.memory("VmHWM"), floor.memory("VmHWM"));
+    let wake_ups_after = wake_ups(&bot, &floor).await;
+    let connections = (bot.services.connections(), floor.services.connections());
+
+    let sent = bot.services.bodies() as f64 / floor.services.bodies() as f64;
+    assert!((0.95..1.05).contains(&sent), "the floor does not send what the bot sends: ratio {sent:.2}");
+
+    println!("\n{}\n", machine());
+    println!("{:44} {:>17} {:>17} {:>7} {:>7}", "median / 99th percentile", "bot", "floor", "ratio", "99th");
+    times("start to registered and ready, ms", MILLIS, starts);
+    let (bot, floor) = samples;
+    times("frame to acknowledgement, µs", MICROS, (bot.acknowledged, floor.acknowledged));
+    times("frame to final reply, µs", MICROS, (bot.replied, floor.replied));
+    times("processor time a command, µs", MICROS, (bot.processor, floor.processor));
+    println!();
+    let worst = (bursts.0.iter().max().unwrap(), bursts.1.iter().max().unwrap());
+    let worst = (worst.0.as_secs_f64() * MILLIS, worst.1.as_secs_f64() * MILLIS);
+    number(&format!("{BURST} at once: last acknowledged, worst of {BURSTS}, ms"), worst);
+    number("memory idle, MiB", memory_idle);
+    number(&format!("memory after {EARLY} commands, MiB"), memory[0]);
+    number(&format!("memory after {LATE} commands, MiB"), memory[1]);
+    number("memory after two more bursts, MiB", memory[2]);
+    number("memory at its peak, MiB", peak);
+    println!();
+    let count = |what: &str, (bot, floor): (u64, u64)| println!("{what:44} {bot:>17} {floor:>17}");
+    count(&format!("wake-ups in {} s before the first command", IDLE.as_secs()), wake_ups_before);
+    count(&format!("wake-ups in {} s after the last", IDLE.as_secs()), wake_ups_after);
+    let pair = |what: &str, of: fn((usize, usize)) -> usize, (bot, floor)| {
+        println!("{what:44} {:>17} {:>17}", of(bot), of(floor));
+    };
+    pair("connections to Wolkvox", |(_, wolkvox)| wolkvox, connections);
+    pair("connections to Discord, until the second burst", |(discord, _)| discord, connections_in_turn);
+    pair("connections to Discord", |(discord, _)| discord, connections);
+    let size = fs::metadata(env!("CARGO_BIN_EXE_wolkvox-bot")).unwrap().len();
+    println!("{:44} {:>17.2}", "the bot's executable, MB", size as f64 / 1e6);
+}
+
+const MICROS: f64 = 1e6;
+const MILLIS: f64 = 1e3;
+
+fn times(what: &str, unit: f64, (mut bot, mut floor): (Vec<Duration>, Vec<Duration>)) {
+    bot.sort_unstable();
+    floor.sort_unstable();
+    let at = |sorted: &[Duration], percent: usize| sorted[(sorted.len() - 1) * percent / 100].as_secs_f64() * unit;
+    let [bot, floor] = [&bot, &floor].map(|sorted| (at(sorted, 50), at(sorted, 99)));
+    let show = |(median, last): (f64, f64)| format!("{median:.1} / {last:.1}");
+    let ratio = (bot.0 / floor.0, bot.1 / floor.1);
+    println!("{what:44} {:>17} {:>17} {:>7.2} {:>7.2}", show(bot), show(floor), ratio.0, ratio.1);
+}
+
+fn number(what: &str, (bot, floor): (f64, f64)) {
+    println!("{what:44} {bot:>17.2} {floor:>17.2} {:>7.2}", bot / floor);
+}
+
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let cores = std::thread::available_parallelism().unwrap();
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
+}
+
+async fn wake_ups(bot: &Subject, floor: &Subject) -> (u64, u64) {
+    let before = (bot.wake_ups(), floor.wake_ups());
+    tokio::time::sleep(IDLE).await;
+    (bot.wake_ups() - before.0, floor.wake_ups() - before.1)
+}
+
+#[derive(Default)]
+struct Samples {
+    acknowledged: Vec<Duration>,
+    replied: Vec<Duration>,
+    processor: Vec<Duration>,
+}
+
+/// A process with services of its own.
+struct Subject {
+    process: Child,
+    services: Services,
+    /// From its start to registered and ready.
+    start: Duration,
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Subject {
+    async fn bot() -> Self {
+        let services = Services::start().await;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wolkvox-bot"));
+        command.env_clear().envs(services.variables());
+        // No names are looked up, and the guard, which remembers for 30 s, is not fed with thousands.
+        command.env("AGENT_DIRECTORY", "off").env("TOGGLE_GUARD_SECS", "0");
+        Self::start(command, services).await
+    }
+
+    async fn floor() -> Self {
+        let services = Services::start().await;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env_clear().args(["floor", &services.discord_url, &services.wolkvox_url]);
+        Self::start(command, services).await
+    }
+
+    async fn start(mut command: Command, mut services: Services) -> Self {
+        // A directory without `.env`.
+        command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let started = Instant::now();
+        let mut process = command.spawn().unwrap();
+        let mut log = process.stdout.take().unwrap();
+        std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        let start = services.ready().await - started;
+        Self { process, services, start }
+    }
+
+    async fn commands(&mut self, count: usize) {
+        for _ in 0..count {
+            self.services.command().await;
+        }
+    }
+
+    async fn measured_commands(&mut self, count: usize, samples: &mut Samples) {
+        let mut processor = self.processor();
+        for _ in 0..count {
+            let times = self.services.command().await;
+            tokio::time::sleep(PAUSE).await;
+            let before = std::mem::replace(&mut processor, self.processor());
+            samples.acknowledged.push(times.acknowledged);
+            samples.replied.push(times.replied);
+            samples.processor.push(processor - before);
+        }
+    }
+
+    /// Time on a processor so far, all threads together.
+    fn processor(&self) -> Duration {
+        let on_cpu = |schedstat: String| schedstat.split(' ').next().unwrap().parse::<u64>().unwrap();
+        Duration::from_nanos(self.threads("schedstat").into_iter().map(on_cpu).sum())
+    }
+
+    /// How often a thread went to sleep so far.
+    fn wake_ups(&self) -> u64 {
+        self.threads("status").iter().map(|status| field(status, "voluntary_ctxt_switches")).sum()
+    }
+
+    fn threads(&self, file: &str) -> Vec<String> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        threads.map(|thread| fs::read_to_string(thread.unwrap().path().join(file)).unwrap()).collect()
+    }
+
+    /// In MiB.
+    fn memory(&self, name: &str) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        field(&status, name) as f64 / 1024.0
+    }
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    value.split_whitespace().next().unwrap().parse().unwrap()
+}
