@@ -1,7 +1,7 @@
 //! The client of Wolkvox's API. It knows nothing of Discord.
 //!
-//! A token may be used by one call at a time, so every call takes its [`queue`] place first. [`Turn::mute`] is
-//! the toggle; [`information`] holds the listings, which let toggles go first.
+//! A token may be used by one call at a time, so every call takes its place in the queue first. [`Turn::mute`] is
+//! the toggle; the listings let toggles go first.
 
 mod answer;
 mod information;
