@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use native_tls::TlsConnector;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -146,16 +146,21 @@ impl App {
             () = &mut shutdown => {
                 tracing::info!("stopping: no new commands, the ones under way are finished");
                 stop.cancel();
-                gateway.await
+                let ended = gateway.await;
+                handler.tasks.close();
+                handler.tasks.wait().await;
+                return ended.map_err(|error| RunError::Gateway { error });
             }
         };
         stop.cancel();
         handler.tasks.close();
-        match ended {
-            Ok(()) => handler.tasks.wait().await,
-            Err(_) => {
-                let _ = timeout(config.wolkvox.timeout + LAST_WORDS, handler.tasks.wait()).await;
-            }
+        tokio::select! {
+            () = handler.tasks.wait() => {}
+            () = &mut shutdown => {}
+            () = sleep(config.wolkvox.timeout + LAST_WORDS) => {}
+        }
+        if !handler.tasks.is_empty() {
+            tracing::error!(commands = handler.tasks.len(), "ended before everybody was told what came of a command");
         }
         ended.map_err(|error| RunError::Gateway { error })
     }

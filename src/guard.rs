@@ -9,6 +9,9 @@ use tokio::time::sleep;
 
 use crate::agent::AgentId;
 
+/// How much longer a toggle counts that another copy of the bot may be carrying out: a call takes up to 60 s.
+const ELSEWHERE: Duration = Duration::from_secs(60);
+
 /// Remembers who toggled which agent lately, and who was asked whether to go on. Entries live no longer than
 /// their window.
 pub struct ToggleGuard {
@@ -27,7 +30,22 @@ struct Toggle {
     command: InteractionId,
     by: UserId,
     since: Instant,
-    under_way: bool,
+    /// When it stops to count; `None` while it is under way.
+    until: Option<Instant>,
+    certainty: Certainty,
+}
+
+/// How much is known of a toggle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// It waits or is being carried out.
+    UnderWay,
+    /// Wolkvox said that it was carried out.
+    Done,
+    /// It may have been carried out.
+    Perhaps,
+    /// Another copy of the bot may be carrying it out.
+    Elsewhere,
 }
 
 struct Question {
@@ -47,8 +65,8 @@ pub struct Previous {
     pub by: UserId,
     /// How long ago.
     pub ago: Duration,
-    /// Whether it is still waiting or being carried out.
-    pub under_way: bool,
+    /// Whether it was carried out.
+    pub certainty: Certainty,
 }
 
 /// The permission to toggle, which counts as a toggle under way. Dropped without [`Pass::toggled`], it is as if
@@ -110,13 +128,14 @@ impl ToggleGuard {
             && last.by != by
             && consent.is_none_or(|consent| consent.reverses != last.command)
         {
-            let Toggle { command, by, under_way, .. } = *last;
-            let previous = Previous { command, by, ago: last.since.elapsed(), under_way };
+            let Toggle { command, by, certainty, .. } = *last;
+            let previous = Previous { command, by, ago: last.since.elapsed(), certainty };
             // Ends the loan of the state before the pass is dropped, which takes it again.
             drop(state);
             return Err(previous);
         }
-        toggles.push(Toggle { command, by, since: Instant::now(), under_way: true });
+        let (since, certainty) = (Instant::now(), Certainty::UnderWay);
+        toggles.push(Toggle { command, by, since, until: None, certainty });
         drop(state);
         Ok(pass)
     }
@@ -132,6 +151,13 @@ impl ToggleGuard {
     /// Takes a question back that nobody got to see.
     pub fn unask(&self, command: InteractionId) {
         self.state().questions.remove(&command);
+    }
+
+    /// Makes the button work again: the press was not accepted by Discord, so nothing came of it.
+    pub fn reopen(&self, command: InteractionId) {
+        if let Some(question) = self.state().questions.get_mut(&command) {
+            question.answered = false;
+        }
     }
 
     /// Takes the answer "go on" to the question that `command` was answered with. It can be taken once.
@@ -157,7 +183,7 @@ impl ToggleGuard {
     fn forget(&self) {
         let mut state = self.state();
         for toggles in state.toggles.values_mut() {
-            toggles.retain(|toggle| toggle.under_way || toggle.since.elapsed() < self.window);
+            toggles.retain(|toggle| toggle.until.is_none_or(|until| Instant::now() < until));
         }
         state.toggles.retain(|_, toggles| !toggles.is_empty());
         state.toggles.shrink_to_fit();
@@ -182,17 +208,19 @@ impl ToggleGuard {
 }
 
 impl Pass {
-    /// The toggle was carried out, or may have been: it counts from now on.
-    pub fn toggled(self) {
+    /// The toggle was carried out, or may have been: it counts from now on. What happens in another copy takes
+    /// some time yet.
+    pub fn toggled(self, certainty: Certainty) {
         if self.guard.window.is_zero() {
             return;
         }
-        self.guard.forget_after(self.guard.window);
+        let window = self.guard.window + if certainty == Certainty::Elsewhere { ELSEWHERE } else { Duration::ZERO };
+        self.guard.forget_after(window);
         let mut state = self.guard.state();
         let mut toggles = state.toggles.get_mut(&self.agent).into_iter().flatten();
         if let Some(toggle) = toggles.find(|toggle| toggle.command == self.command) {
-            toggle.under_way = false;
-            toggle.since = Instant::now();
+            let now = Instant::now();
+            (toggle.since, toggle.until, toggle.certainty) = (now, Some(now + window), certainty);
         }
     }
 }
@@ -201,7 +229,7 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let mut state = self.guard.state();
         if let Some(toggles) = state.toggles.get_mut(&self.agent) {
-            toggles.retain(|toggle| toggle.command != self.command || !toggle.under_way);
+            toggles.retain(|toggle| toggle.command != self.command || toggle.until.is_some());
             if toggles.is_empty() {
                 state.toggles.remove(&self.agent);
             }

@@ -116,6 +116,7 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
         any(&mut terminate, &mut interrupt).await;
         tokio::spawn(async move {
             any(&mut terminate, &mut interrupt).await;
+            tracing::error!("ended at once by a second signal: commands under way were not answered");
             std::process::exit(INTERRUPTED);
         });
     })

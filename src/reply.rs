@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::access::Denial;
 use crate::agent::AgentId;
-use crate::guard::{Previous, Stale};
+use crate::guard::{Certainty, Previous, Stale};
 use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 
 /// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
@@ -72,7 +72,7 @@ pub struct Agent {
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.name {
-            write!(f, "{} · ", harmless(name, MAX_CHOICE))?;
+            write!(f, "{} · ", harmless(&name.replace(['\n', '\r'], " "), MAX_CHOICE))?;
         }
         self.id.fmt(f)
     }
@@ -286,8 +286,8 @@ pub fn invalid_agent(language: Language) -> String {
 /// Somebody else toggled the agent just before: asks whether to go on.
 pub fn guarded(language: Language, agent: &Agent, previous: &Previous) -> String {
     let (by, ago) = (previous.by, seconds(language, previous.ago));
-    if previous.under_way {
-        language.pick(
+    match previous.certainty {
+        Certainty::UnderWay => language.pick(
             format!(
                 "**Not sent:** <@{by}> asked to toggle agent {agent} {ago} ago, and that is still under way. Going \
                  on would reverse it."
@@ -300,13 +300,26 @@ pub fn guarded(language: Language, agent: &Agent, previous: &Previous) -> String
                 "**Não foi enviado:** <@{by}> pediu para alternar o agente {agent} há {ago}, e isso ainda está em \
                  andamento. Continuar reverteria a ação."
             ),
-        )
-    } else {
-        language.pick(
+        ),
+        Certainty::Perhaps | Certainty::Elsewhere => language.pick(
+            format!(
+                "**Not sent:** <@{by}> asked to toggle agent {agent} {ago} ago, and it is not known whether that was \
+                 done. Look at the agent's MUTE button: going on may reverse it."
+            ),
+            format!(
+                "**No se envió:** <@{by}> pidió alternar el agente {agent} hace {ago} y no se sabe si se hizo. Mira el \
+                 botón MUTE del agente: continuar podría revertirlo."
+            ),
+            format!(
+                "**Não foi enviado:** <@{by}> pediu para alternar o agente {agent} há {ago}, e não se sabe se foi \
+                 feito. Veja o botão MUTE do agente: continuar poderia reverter a ação."
+            ),
+        ),
+        Certainty::Done => language.pick(
             format!("**Not sent:** <@{by}> toggled agent {agent} {ago} ago. Going on would reverse that."),
             format!("**No se envió:** <@{by}> alternó el agente {agent} hace {ago}. Continuar lo revertiría."),
             format!("**Não foi enviado:** <@{by}> alternou o agente {agent} há {ago}. Continuar reverteria a ação."),
-        )
+        ),
     }
 }
 

@@ -224,3 +224,13 @@ async fn a_kept_connection_that_the_server_has_closed_loses_no_toggle() {
     assert_eq!((world.wolkvox.requests(), world.wolkvox.toggles(1001)), (10, 10));
     world.close().await;
 }
+
+#[tokio::test]
+async fn a_message_that_quotes_the_token_is_shown_without_it() {
+    let world = World::new().await;
+    let msg = format!("TOKEN {} IS NOT VALID", crate::support::wolkvox::TOKEN);
+    world.wolkvox.next([say(403, &json!({"code": "403", "error": "FORBIDDEN", "msg": msg}).to_string())]);
+    let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    assert!(text.starts_with("**Refused by Wolkvox:** TOKEN … IS NOT VALID"), "{text}");
+    world.close().await;
+}

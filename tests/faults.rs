@@ -134,7 +134,12 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
         );
     }
     let unknown = outcomes.get("unknown").copied().unwrap_or_default();
-    assert_eq!(unknown, world.wolkvox.state(|state| state.unknowable), "seed {seed}: unknown only where unknowable");
+    let unknowable = world.wolkvox.state(|state| state.unknowable);
+    // Going down may cut one more request, which Wolkvox itself then never saw.
+    assert!(
+        (unknowable..=unknowable + 1).contains(&unknown),
+        "seed {seed}: {unknown} unknown, {unknowable} unknowable"
+    );
     for expected in ["done", "rejected", "unknown", "not_sent", "denied", "guarded", "unacknowledged"] {
         assert!(outcomes.contains_key(expected), "seed {seed}: {expected} never happened: {outcomes:?}");
     }

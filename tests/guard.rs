@@ -248,3 +248,26 @@ async fn a_question_that_discord_did_not_accept_was_not_asked() {
     assert_eq!(world.wolkvox.toggles(1001), 1);
     world.close().await;
 }
+
+#[tokio::test]
+async fn the_question_about_a_toggle_of_unknown_outcome_does_not_claim_that_it_was_done() {
+    let world = World::new().await;
+    world.wolkvox.next([wolkvox::Fate::CutAfter]);
+    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    let text = world.discord.reply(world.discord.mute(&second_supervisor(), 1001)).await;
+    assert!(text.contains("it is not known whether that was done") && text.contains("may reverse it"), "{text}");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_press_that_discord_did_not_accept_leaves_the_button_usable() {
+    let world = World::new().await;
+    let (_, button) = asked(&world).await;
+    world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
+    let lost = world.discord.press(&second_supervisor(), &button);
+    assert_eq!(world.log.outcome(lost).await, "unacknowledged");
+    let press = world.discord.press(&second_supervisor(), &button);
+    assert!(world.discord.reply(press).await.starts_with(SUCCESS));
+    assert_eq!(world.wolkvox.toggles(1001), 2);
+    world.close().await;
+}

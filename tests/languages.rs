@@ -8,7 +8,7 @@ use serde_json::json;
 use serenity::model::id::{InteractionId, UserId};
 use wolkvox_bot::access::Denial;
 use wolkvox_bot::agent::AgentId;
-use wolkvox_bot::guard::{Previous, Stale};
+use wolkvox_bot::guard::{Certainty, Previous, Stale};
 use wolkvox_bot::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 use wolkvox_bot::reply::{self, Agent, Language};
 
@@ -37,11 +37,11 @@ fn all_sentences() -> String {
     for why in [Unknown::TimedOut, Unknown::ConnectionLost, Unknown::Unreadable { status: 502 }, Unknown::Fault] {
         outcomes.push(Outcome::Unknown(why));
     }
-    let previous = |under_way, seconds| Previous {
+    let previous = |certainty, seconds| Previous {
         command: InteractionId::new(7),
         by: UserId::new(501),
         ago: Duration::from_secs(seconds),
-        under_way,
+        certainty,
     };
     let mut text = String::new();
     for language in Language::ALL {
@@ -59,7 +59,12 @@ fn all_sentences() -> String {
             sentence(format!("{denial:?}"), reply::denied(language, denial).into());
         }
         sentence("invalid agent".into(), reply::invalid_agent(language));
-        for previous in [previous(false, 12), previous(false, 1), previous(true, 3)] {
+        for previous in [
+            previous(Certainty::Done, 12),
+            previous(Certainty::Done, 1),
+            previous(Certainty::UnderWay, 3),
+            previous(Certainty::Perhaps, 4),
+        ] {
             sentence("guarded".into(), reply::guarded(language, &named, &previous));
         }
         sentence("button".into(), reply::go_on(language).into());

@@ -29,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection that was ready for this long was a good one: the next is tried without a pause.
 const GOOD: Duration = Duration::from_secs(10);
+/// The same for a session that Discord ended, since a new one counts towards the 1000 IDENTIFYs a day.
+const GOOD_SESSION: Duration = Duration::from_secs(300);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -125,7 +127,8 @@ impl Gateway<'_> {
             extra = Duration::ZERO;
             let end = self.connection(stop, &mut state, &mut dispatch).await;
             if let Some(ready_since) = state.ready_since.take() {
-                failures = if ready_since.elapsed() >= GOOD { 0 } else { failures + 1 };
+                let good = if matches!(end, End::Invalid) { GOOD_SESSION } else { GOOD };
+                failures = if ready_since.elapsed() >= good { 0 } else { failures + 1 };
                 state.down_since = Instant::now();
             } else {
                 failures += 1;

@@ -24,7 +24,7 @@ use crate::agent::AgentId;
 use crate::audit;
 use crate::config::Visibility;
 use crate::directory::Directory;
-use crate::guard::{Consent, Pass, Previous, Stale, ToggleGuard};
+use crate::guard::{Certainty, Consent, Pass, Previous, Stale, ToggleGuard};
 use crate::limits::Limits;
 use crate::outcome::{NotSent, Outcome, Unknown};
 use crate::reply::{self, Agent};
@@ -100,7 +100,12 @@ impl Handler {
         } else {
             let plan = catch_unwind(AssertUnwindSafe(|| self.plan(&interaction)));
             let plan = plan.unwrap_or_else(|_| broken(&interaction));
-            self.tasks.spawn(async move { handler.follow(plan, interaction, received).await });
+            self.tasks.spawn(async move {
+                let id = interaction.callback.id;
+                if AssertUnwindSafe(handler.follow(plan, interaction, received)).catch_unwind().await.is_err() {
+                    tracing::error!(interaction_id = %id, "the answer broke off");
+                }
+            });
         }
     }
 
@@ -214,16 +219,20 @@ impl Handler {
         let deadline = received + self.limits.first_answer;
         if let Err(why) = answer::respond(&self.rest, callback, &deferred, deadline).await {
             log_unacknowledged(callback, &why);
-            // Another copy of the bot may be toggling right now: that counts for the guard.
-            if matches!(why, Unacknowledged::Elsewhere) {
-                pass.toggled();
+            match (why, &interaction.request) {
+                // Another copy of the bot may be toggling right now: that counts for the guard.
+                (Unacknowledged::Elsewhere, _) => pass.toggled(Certainty::Elsewhere),
+                (Unacknowledged::Refused(_), Request::GoOn(question)) => self.guard.reopen(*question),
+                (Unacknowledged::Refused(_), _) => {}
             }
             return None;
         }
         tracing::debug!(interaction_id = %callback.id, agent_id = agent.get(), "acknowledged");
         let call = turn.mute(agent, received + self.limits.queue, &self.stop).await;
-        if call.outcome.may_have_toggled() {
-            pass.toggled();
+        match call.outcome {
+            Outcome::Done(_) => pass.toggled(Certainty::Done),
+            Outcome::Unknown(_) => pass.toggled(Certainty::Perhaps),
+            Outcome::Rejected(_) | Outcome::NotSent(_) => drop(pass),
         }
         Some(call)
     }

@@ -22,6 +22,8 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How long any other request than an answer to an interaction may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A longer pause than any answer may be late by.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How many first answers are under way at once. All others make few connections by themselves; a burst of
 /// commands would make one for each, where these are enough to answer 200 within their 3 s even from far away.
 const FIRST_ANSWERS_AT_ONCE: usize = 32;
@@ -301,6 +303,7 @@ async fn execute(request: RequestBuilder) -> Result<Response, RestError> {
     let body = response.bytes().await.unwrap_or_default();
     let body: Body = serde_json::from_slice(&body).unwrap_or_default();
     let retry_after = body.retry_after.or(header).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    let retry_after = retry_after.map(|pause| pause.min(LONGEST_RETRY_AFTER));
     Err(RestError::Refused { status: status.as_u16(), code: body.code, retry_after })
 }
 

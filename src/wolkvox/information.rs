@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde::de::{SeqAccess, Visitor};
@@ -18,8 +17,6 @@ use crate::agent::AgentId;
 use crate::net;
 use crate::outcome::{Outcome, Rejected};
 
-/// A listing takes no longer than this: toggles wait while it is under way.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most that is read of a listing, in bytes: four times the 60,000 rows that Wolkvox documents.
 const MAX_LISTING_BYTES: usize = 64 * 1024 * 1024;
 
@@ -119,8 +116,8 @@ impl Wolkvox {
     }
 
     async fn get(&self, api: &str) -> Result<Response, InformationError> {
-        let timeout = LISTING_TIMEOUT.min(self.0.timeout);
-        let request = self.0.request(Method::GET, "information.php", &[("api", api)]).timeout(timeout);
+        // As long as a toggle: given up sooner, it would still be under way at Wolkvox when the next call begins.
+        let request = self.0.request(Method::GET, "information.php", &[("api", api)]).timeout(self.0.timeout);
         request.send().await.map_err(|error| {
             if error.is_connect() {
                 InformationError::NoConnection(net::chain(&error.without_url()))

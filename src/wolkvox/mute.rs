@@ -17,7 +17,7 @@ use super::queue::{Held, Place};
 use super::{Inner, read_body};
 use crate::agent::AgentId;
 use crate::net;
-use crate::outcome::{NotSent, Outcome, Refusal, Unknown};
+use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 
 /// Pauses before a connection that was never made is tried again.
 const CONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
@@ -108,8 +108,9 @@ async fn exchange(client: Arc<Inner>, held: Held, agent: AgentId, stop: Cancella
         match pause {
             Err(outcome) => break outcome,
             Ok(pause) => tokio::select! {
-                () = sleep(pause) => {}
+                biased;
                 () = stop.cancelled() => break Outcome::NotSent(NotSent::Restarting),
+                () = sleep(pause) => {}
             },
         }
     };
@@ -122,6 +123,16 @@ fn is_busy(outcome: &Outcome) -> bool {
 }
 
 impl Inner {
+    /// What Wolkvox says is shown to a whole channel: should it quote the token, that is left out.
+    fn without_token(&self, mut outcome: Outcome) -> Outcome {
+        if let (Outcome::Done(Done { msg, .. }) | Outcome::Rejected(Rejected { msg, .. }), Ok(token)) =
+            (&mut outcome, self.token.to_str())
+        {
+            *msg = msg.replace(token, "…");
+        }
+        outcome
+    }
+
     /// One request, never repeated by anything below.
     async fn post_mute(&self, agent: AgentId) -> Attempt {
         let agent_id = agent.get();
@@ -147,7 +158,7 @@ impl Inner {
         match read_body(response, MAX_ANSWER_BYTES).await {
             Ok(body) => {
                 let read = body.as_deref().and_then(|body| answer::decode(status, body));
-                Attempt::Known(read.unwrap_or_else(|| {
+                Attempt::Known(read.map(|outcome| self.without_token(outcome)).unwrap_or_else(|| {
                     tracing::warn!(agent_id, status, "Wolkvox's answer can't be read");
                     Outcome::Unknown(Unknown::Unreadable { status })
                 }))
