@@ -12,7 +12,10 @@ use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::bot;
+use support::discord::{Discord, stranger, supervisor};
 use support::lean::Services;
+use support::wolkvox::{Wolkvox, listing};
 
 /// Starts, commands before anything is measured, rounds of commands that are measured.
 const STARTS: usize = 10;
@@ -37,7 +40,45 @@ fn main() {
         return support::floor::run(discord, wolkvox);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(measure());
+    runtime.block_on(async {
+        measure().await;
+        measure_directory().await;
+    });
+}
+
+/// What the agent directory costs with the 60,000 agents that Wolkvox allows. A stranger's keystroke is answered
+/// without a search, so the difference to a supervisor's is what the search takes.
+async fn measure_directory() {
+    const AGENTS: u64 = 60_000;
+    const KEYSTROKES: usize = 200;
+
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let names: Vec<String> = (0..AGENTS).map(|n| format!("María Fernanda Núñez Gutiérrez {n}")).collect();
+    let agents: Vec<(u64, &str, &str)> = (1..).zip(&names).map(|(id, name)| (id, name.as_str(), "yes")).collect();
+    wolkvox.state(|state| state.agents = Some(listing(&agents)));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wolkvox-bot"));
+    command.env_clear().envs(bot::variables(&discord, &wolkvox)).current_dir(std::env::temp_dir());
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    discord.until_ready(1).await;
+    let before = memory(process.id(), "VmRSS");
+
+    let mut keystrokes = (Vec::new(), Vec::new());
+    while keystrokes.0.len() < KEYSTROKES {
+        let typed = discord.finished(discord.type_agent(&supervisor(), "nunez gutierrez 599")).await;
+        if typed.shown.unwrap()["choices"].as_array().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        keystrokes.0.push(typed.accepted_after.unwrap());
+        let typed = discord.finished(discord.type_agent(&stranger(), "nunez gutierrez 599")).await;
+        keystrokes.1.push(typed.accepted_after.unwrap());
+    }
+    println!("\nwith a directory of {AGENTS} agents (right: a keystroke that needs no search)");
+    times("keystroke to suggestions, ms", MILLIS, keystrokes);
+    println!("{:44} {:>17.2}", "memory more than before, MiB", memory(process.id(), "VmRSS") - before);
+    println!("{:44} {:>17.2}", "the same at its peak, MiB", memory(process.id(), "VmHWM") - before);
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 async fn measure() {
@@ -231,11 +272,15 @@ impl Subject {
         threads.map(|thread| fs::read_to_string(thread.unwrap().path().join(file)).unwrap()).collect()
     }
 
-    /// In MiB.
     fn memory(&self, name: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        field(&status, name) as f64 / 1024.0
+        memory(self.process.id(), name)
     }
+}
+
+/// In MiB.
+fn memory(process: u32, name: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    field(&status, name) as f64 / 1024.0
 }
 
 fn field(status: &str, name: &str) -> u64 {
