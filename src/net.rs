@@ -101,6 +101,15 @@ pub fn keeps_secrets(url: &Url) -> bool {
     }
 }
 
+/// The first cause of an error, without the libraries' layers around it.
+pub fn cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 /// An error with all its causes, for the log. The address of a request is left out: it may hold a token.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -308,5 +308,5 @@ async fn execute(request: RequestBuilder) -> Result<Response, RestError> {
 }
 
 fn no_answer(error: reqwest::Error) -> RestError {
-    RestError::NoAnswer(net::chain(&error.without_url()))
+    RestError::NoAnswer(net::cause(&error.without_url()))
 }

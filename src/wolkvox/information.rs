@@ -120,7 +120,7 @@ impl Wolkvox {
         let request = self.0.request(Method::GET, "information.php", &[("api", api)]).timeout(self.0.timeout);
         request.send().await.map_err(|error| {
             if error.is_connect() {
-                InformationError::NoConnection(net::chain(&error.without_url()))
+                InformationError::NoConnection(net::cause(&error.without_url()))
             } else {
                 no_answer(error)
             }
@@ -129,7 +129,7 @@ impl Wolkvox {
 }
 
 fn no_answer(error: reqwest::Error) -> InformationError {
-    InformationError::NoAnswer(net::chain(&error.without_url()))
+    InformationError::NoAnswer(net::cause(&error.without_url()))
 }
 
 fn success(status: u16, fields: Fields) -> Result<(), InformationError> {
