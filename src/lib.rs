@@ -21,6 +21,7 @@ pub mod config;
 pub mod directory;
 pub mod discord;
 pub mod guard;
+pub mod http;
 pub mod limits;
 pub mod net;
 pub mod outcome;

@@ -5,11 +5,18 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper::header::HeaderValue;
 use native_tls::{Protocol, TlsConnector};
 use reqwest::{Client, Url};
 
 /// How long a TCP and TLS handshake may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how long without traffic a connection is probed.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// How we introduce ourselves; Discord wants this form.
+pub const USER_AGENT: &str = concat!("DiscordBot (wolkvox-bot, ", env!("CARGO_PKG_VERSION"), ")");
 
 /// TLS that trusts the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), also when
 /// OpenSSL is compiled in. One connector is shared by all clients, so that the authorities are read once.
@@ -36,14 +43,18 @@ pub fn http_client(tls: &TlsConnector, connect: Duration, keep: Duration) -> Res
         .no_proxy()
         .connect_timeout(connect)
         .pool_idle_timeout(keep)
-        .tcp_keepalive(Duration::from_secs(15))
-        .user_agent(concat!("DiscordBot (wolkvox-bot, ", env!("CARGO_PKG_VERSION"), ")"))
+        .tcp_keepalive(TCP_KEEPALIVE)
+        .user_agent(USER_AGENT)
         .build()
 }
 
 /// The address that an API lives at: `https`, or `http` on loopback, since a token travels there.
 #[derive(Clone, Debug)]
-pub struct BaseUrl(Url);
+pub struct BaseUrl {
+    url: Url,
+    origin: Uri,
+    host: HeaderValue,
+}
 
 /// What is wrong with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,14 +87,34 @@ impl BaseUrl {
         if !plain || url.query().is_some() || url.fragment().is_some() {
             return Err(InvalidBaseUrl::TooMuch);
         }
-        Ok(Self(url))
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = url.host_str().unwrap_or_default().to_owned() + &port;
+        let origin = Uri::builder().scheme(url.scheme()).authority(host.as_str()).path_and_query("/").build();
+        match (origin, HeaderValue::try_from(host)) {
+            (Ok(origin), Ok(host)) => Ok(Self { url, origin, host }),
+            _ => Err(InvalidBaseUrl::NotAUrl),
+        }
+    }
+
+    /// Scheme, host and port: what to connect to.
+    pub fn origin(&self) -> &Uri {
+        &self.origin
+    }
+
+    /// Host and port, as the header `host` gives them.
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// The path of `path` below this address, as the request line gives it.
+    pub fn target(&self, path: &str) -> String {
+        format!("{}/{}", self.url.path().trim_end_matches('/'), path.trim_start_matches('/'))
     }
 
     /// The address of `path` below this one.
     pub fn join(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
-        let joined = format!("{}/{}", url.path().trim_end_matches('/'), path.trim_start_matches('/'));
-        url.set_path(&joined);
+        let mut url = self.url.clone();
+        url.set_path(&self.target(path));
         url
     }
 }

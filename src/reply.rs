@@ -3,6 +3,7 @@
 //!
 //! A reply says first what happened, then what to do, and claims no more than is known.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome) -> String {
 }
 
 fn small_print(language: Language, agent: &Agent) -> String {
-    language.pick(format!("-# Agent {agent}"), format!("-# Agente {agent}"), format!("-# Agente {agent}"))
+    format!("-# {} {agent}", language.pick("Agent", "Agente", "Agente"))
 }
 
 fn done(language: Language, agent: &Agent, done: &Done) -> String {
@@ -440,10 +441,13 @@ fn plain(text: &str) -> String {
 }
 
 /// Leaves out HTML tags, and the whole text where it is a page.
-fn without_html(text: &str) -> String {
+fn without_html(text: &str) -> Cow<'_, str> {
+    if !text.contains('<') {
+        return text.into();
+    }
     let start = text.trim_start().to_ascii_lowercase();
     if ["<!doctype", "<html", "<head", "<body"].iter().any(|page| start.starts_with(page)) {
-        return String::new();
+        return "".into();
     }
     let mut left = String::with_capacity(text.len());
     let mut rest = text;
@@ -460,7 +464,7 @@ fn without_html(text: &str) -> String {
         }
     }
     left.push_str(rest);
-    left
+    left.into()
 }
 
 fn width(text: &str) -> usize {

@@ -4,7 +4,7 @@
 //! arrival. Then acknowledge, and only if Discord accepts that, toggle. That order is what makes two running
 //! copies, a replayed event and a late delivery harmless.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Unacknowledged};
-use super::interaction::{Callback, Interaction, Request};
+use super::interaction::{Callback, Interaction, Payload, Request};
 use super::rest::Rest;
 use crate::access::Allowlist;
 use crate::agent::AgentId;
@@ -58,7 +58,7 @@ pub struct Handler {
     /// Cancelled when the bot stops.
     pub stop: CancellationToken,
     /// The interactions seen lately; empty at first.
-    pub seen: Mutex<VecDeque<InteractionId>>,
+    pub seen: Mutex<BTreeSet<InteractionId>>,
 }
 
 /// What is to be done for an interaction.
@@ -72,17 +72,17 @@ enum Plan {
 }
 
 impl Handler {
-    /// Takes in the `d` of an `INTERACTION_CREATE`. Returns at once; the rest happens in a task. A panic stays
-    /// with the interaction that caused it.
-    pub fn dispatch(self: &Arc<Self>, payload: &str) {
+    /// Takes in an interaction. Returns at once; the rest happens in a task. A panic stays with the interaction
+    /// that caused it.
+    pub fn dispatch(self: &Arc<Self>, payload: serde_json::Result<Payload>) {
         if catch_unwind(AssertUnwindSafe(|| self.take_in(payload))).is_err() {
             tracing::error!("an interaction broke off before it could be answered");
         }
     }
 
-    fn take_in(self: &Arc<Self>, payload: &str) {
+    fn take_in(self: &Arc<Self>, payload: serde_json::Result<Payload>) {
         let received = Instant::now();
-        let interaction = match Interaction::decode(payload) {
+        let interaction = match Interaction::understand(payload) {
             Ok(interaction) => interaction,
             Err(why) => {
                 tracing::warn!("an interaction was left alone because it can't be understood: {why}");
@@ -111,14 +111,12 @@ impl Handler {
 
     fn first_sight(&self, interaction: InteractionId) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(&interaction) {
-            return false;
+        let first = seen.insert(interaction);
+        if seen.len() > REMEMBERED {
+            // Ids grow with time, so the first is the oldest.
+            seen.pop_first();
         }
-        if seen.len() == REMEMBERED {
-            seen.pop_front();
-        }
-        seen.push_back(interaction);
-        true
+        first
     }
 
     fn plan(&self, interaction: &Interaction) -> Plan {

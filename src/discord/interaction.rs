@@ -6,7 +6,6 @@ use std::fmt;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId};
 
 use super::command;
@@ -71,8 +70,9 @@ impl fmt::Display for Undecodable {
     }
 }
 
+/// The `d` of an `INTERACTION_CREATE`, as far as it is needed.
 #[derive(Deserialize)]
-struct Payload<'a> {
+pub struct Payload {
     id: InteractionId,
     application_id: ApplicationId,
     #[serde(rename = "type")]
@@ -83,8 +83,7 @@ struct Payload<'a> {
     user: Option<User>,
     locale: Option<String>,
     guild_locale: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    data: Option<Data>,
 }
 
 #[derive(Deserialize)]
@@ -99,11 +98,13 @@ struct User {
     username: String,
 }
 
+/// A command has a name and perhaps options, a component has a `custom_id`.
 #[derive(Deserialize)]
-struct CommandData {
-    name: String,
+struct Data {
+    name: Option<String>,
     #[serde(default)]
     options: Vec<CommandOption>,
+    custom_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,16 +114,11 @@ struct CommandOption {
     value: Value,
 }
 
-#[derive(Deserialize)]
-struct ComponentData {
-    custom_id: String,
-}
-
 impl Interaction {
-    /// Decodes the `d` of an `INTERACTION_CREATE`.
-    pub(super) fn decode(payload: &str) -> Result<Self, Undecodable> {
-        let payload: Payload<'_> = serde_json::from_str(payload).map_err(Undecodable::Json)?;
-        let data = payload.data.ok_or(Undecodable::Data)?.get();
+    /// Understands what is asked for.
+    pub(super) fn understand(payload: serde_json::Result<Payload>) -> Result<Self, Undecodable> {
+        let payload = payload.map_err(Undecodable::Json)?;
+        let data = payload.data.ok_or(Undecodable::Data)?;
         let request = match payload.kind {
             2 => Request::Mute(agent_id(&option(data)?)),
             3 => Request::GoOn(question(data)?),
@@ -157,16 +153,14 @@ pub(super) fn go_on_id(command: InteractionId) -> String {
     format!("{GO_ON}{command}")
 }
 
-fn question(data: &str) -> Result<InteractionId, Undecodable> {
-    let data: ComponentData = serde_json::from_str(data).map_err(Undecodable::Json)?;
-    let command = data.custom_id.strip_prefix(GO_ON).and_then(|id| id.parse().ok());
+fn question(data: Data) -> Result<InteractionId, Undecodable> {
+    let command = data.custom_id.as_deref().and_then(|id| id.strip_prefix(GO_ON)?.parse().ok());
     command.ok_or(Undecodable::Data)
 }
 
 /// The value of `agent_id`; null where it is missing.
-fn option(data: &str) -> Result<Value, Undecodable> {
-    let data: CommandData = serde_json::from_str(data).map_err(Undecodable::Json)?;
-    if data.name != command::NAME {
+fn option(data: Data) -> Result<Value, Undecodable> {
+    if data.name.as_deref() != Some(command::NAME) {
         return Err(Undecodable::Data);
     }
     let option = data.options.into_iter().find(|option| option.name == command::AGENT_ID);

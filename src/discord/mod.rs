@@ -11,6 +11,7 @@ use secrecy::SecretString;
 
 pub use gateway::{Gateway, GatewayError};
 pub use handler::Handler;
+pub use interaction::Payload;
 pub use rest::{Application, Guild, Rest, RestError, Role};
 
 use serenity::builder::CreateCommand;

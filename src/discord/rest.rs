@@ -5,16 +5,18 @@
 use std::time::Duration;
 
 use native_tls::TlsConnector;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::id::{ApplicationId, ChannelId, GuildId, InteractionId, RoleId};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::{Settings, command};
+use crate::http::{Connections, HttpError};
 use crate::net::{self, BaseUrl};
 
 /// How long a connection to Discord is kept unused.
@@ -22,6 +24,8 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How long any other request than an answer to an interaction may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// More than any answer to an interaction is answered with, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// A longer pause than any answer may be late by.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How many first answers are under way at once. All others make few connections by themselves; a burst of
@@ -30,9 +34,13 @@ const FIRST_ANSWERS_AT_ONCE: usize = 32;
 
 /// The client.
 pub struct Rest {
-    http: Client,
+    client: Client,
     base: BaseUrl,
+    /// The path that all others are below.
+    root: String,
     authorization: HeaderValue,
+    /// For the answers to interactions.
+    connections: Connections,
     first_answers: Semaphore,
 }
 
@@ -142,9 +150,15 @@ impl Rest {
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
-        let http = net::http_client(tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
-        let first_answers = Semaphore::new(FIRST_ANSWERS_AT_ONCE);
-        Ok(Self { http, base: settings.api.clone(), authorization, first_answers })
+        let credentials = (AUTHORIZATION, authorization.clone());
+        Ok(Self {
+            client: net::http_client(tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?,
+            root: settings.api.target("api/v10"),
+            base: settings.api.clone(),
+            authorization,
+            connections: Connections::new(&settings.api, credentials, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION),
+            first_answers: Semaphore::new(FIRST_ANSWERS_AT_ONCE),
+        })
     }
 
     /// Who the token belongs to (`GET /applications/@me`).
@@ -187,7 +201,7 @@ impl Rest {
         commands: &[CreateCommand],
     ) -> Result<(), RestError> {
         let path = format!("/applications/{application}/guilds/{guild}/commands");
-        self.send(Method::PUT, &path, &commands, TIMEOUT).await.map(drop)
+        self.send(Method::PUT, &path, &commands).await.map(drop)
     }
 
     /// Whether the guild has our command already.
@@ -224,7 +238,7 @@ impl Rest {
     /// # Errors
     /// When it was not posted, as far as is known.
     pub async fn post_message(&self, channel: ChannelId, message: &CreateMessage) -> Result<(), RestError> {
-        self.send(Method::POST, &format!("/channels/{channel}/messages"), message, TIMEOUT).await.map(drop)
+        self.send(Method::POST, &format!("/channels/{channel}/messages"), message).await.map(drop)
     }
 
     /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062.
@@ -238,13 +252,18 @@ impl Rest {
         response: &impl Serialize,
         timeout: Duration,
     ) -> Result<(), RestError> {
-        let path = format!("/interactions/{interaction}/{}/callback", token.expose_secret());
-        let sent = async {
-            let _permit = self.first_answers.acquire().await;
-            self.send(Method::POST, &path, response, timeout).await.map(drop)
+        let target = format!("{}/interactions/{interaction}/{}/callback", self.root, token.expose_secret());
+        let deadline = Instant::now() + timeout;
+        let _permit = match self.first_answers.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let late = |_| RestError::NoAnswer(HttpError::TimedOut.to_string());
+                let permit = tokio::time::timeout_at(deadline, self.first_answers.acquire()).await.map_err(late)?;
+                // Nobody closes it.
+                permit.map_err(|closed| RestError::NoAnswer(closed.to_string()))?
+            }
         };
-        let late = |_| RestError::NoAnswer("it took too long".to_owned());
-        tokio::time::timeout(timeout, sent).await.map_err(late)?
+        self.answer(Method::POST, target, response, deadline).await
     }
 
     /// Edits the first answer to an interaction.
@@ -257,8 +276,24 @@ impl Rest {
         token: &SecretString,
         message: &impl Serialize,
     ) -> Result<(), RestError> {
-        let path = format!("/webhooks/{application}/{}/messages/@original", token.expose_secret());
-        self.send(Method::PATCH, &path, message, TIMEOUT).await.map(drop)
+        let target = format!("{}/webhooks/{application}/{}/messages/@original", self.root, token.expose_secret());
+        self.answer(Method::PATCH, target, message, Instant::now() + TIMEOUT).await
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        target: String,
+        body: &impl Serialize,
+        deadline: Instant,
+    ) -> Result<(), RestError> {
+        let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
+        let sent = self.connections.send(method, target, Some(body), deadline, MAX_ANSWER_BYTES).await;
+        let answer = sent.map_err(|error| RestError::NoAnswer(error.to_string()))?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(refused(answer.status, &answer.headers, &answer.body.unwrap_or_default()))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
@@ -269,42 +304,40 @@ impl Rest {
             .map_err(|error| RestError::Unreadable(format!("{:?} at column {}", error.classify(), error.column())))
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: &impl Serialize,
-        timeout: Duration,
-    ) -> Result<Response, RestError> {
+    async fn send(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Response, RestError> {
         let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
         let request = self.request(method, path).header(CONTENT_TYPE, "application/json");
-        execute(request.body(body).timeout(timeout)).await
+        execute(request.body(body).timeout(TIMEOUT)).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = self.base.join(&format!("/api/v10{path}"));
-        self.http.request(method, url).header(AUTHORIZATION, self.authorization.clone())
+        let url = self.base.join(&format!("api/v10{path}"));
+        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone())
     }
 }
 
 async fn execute(request: RequestBuilder) -> Result<Response, RestError> {
+    let response = request.send().await.map_err(no_answer)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let headers = response.headers().clone();
+    Err(refused(status, &headers, &response.bytes().await.unwrap_or_default()))
+}
+
+fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> RestError {
     #[derive(Default, Deserialize)]
     struct Body {
         code: Option<u32>,
         retry_after: Option<f64>,
     }
 
-    let response = request.send().await.map_err(no_answer)?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
-    let body = response.bytes().await.unwrap_or_default();
-    let body: Body = serde_json::from_slice(&body).unwrap_or_default();
+    let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
+    let body: Body = serde_json::from_slice(body).unwrap_or_default();
     let retry_after = body.retry_after.or(header).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
     let retry_after = retry_after.map(|pause| pause.min(LONGEST_RETRY_AFTER));
-    Err(RestError::Refused { status: status.as_u16(), code: body.code, retry_after })
+    RestError::Refused { status: status.as_u16(), code: body.code, retry_after }
 }
 
 fn no_answer(error: reqwest::Error) -> RestError {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::marker::PhantomData;
 
-use reqwest::{Method, Response};
+use reqwest::Response;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -117,7 +117,7 @@ impl Wolkvox {
 
     async fn get(&self, api: &str) -> Result<Response, InformationError> {
         // As long as a toggle: given up sooner, it would still be under way at Wolkvox when the next call begins.
-        let request = self.0.request(Method::GET, "information.php", &[("api", api)]).timeout(self.0.timeout);
+        let request = self.0.get("information.php", api).timeout(self.0.timeout);
         request.send().await.map_err(|error| {
             if error.is_connect() {
                 InformationError::NoConnection(net::cause(&error.without_url()))

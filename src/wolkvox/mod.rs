@@ -12,15 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use native_tls::TlsConnector;
-use reqwest::header::HeaderValue;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use answer::MAX_ANSWER_BYTES;
 pub use information::{AgentRow, InformationError, TokenInfo};
 pub use mute::{Call, Turn};
 
+use crate::http::Connections;
 use crate::net::{self, BaseUrl};
+
+/// The header that carries the token.
+const TOKEN: HeaderName = HeaderName::from_static("wolkvox-token");
 
 /// How long an unused connection is kept. Shorter than the 5 s after which Apache, PHP's usual front, closes
 /// one: a toggle must not be written to a connection that the server is just giving up, since nobody could
@@ -43,7 +47,11 @@ pub struct Settings {
 pub struct Wolkvox(Arc<Inner>);
 
 struct Inner {
-    http: Client,
+    client: Client,
+    /// For the toggles. One is in use at a time.
+    connections: Connections,
+    /// The path that toggles are sent to.
+    agentbox: String,
     base: BaseUrl,
     token: HeaderValue,
     timeout: Duration,
@@ -73,7 +81,9 @@ impl Wolkvox {
         // apart from an answer that does not come.
         let connect = net::CONNECT_TIMEOUT.min(settings.timeout / 2);
         Ok(Self(Arc::new(Inner {
-            http: net::http_client(tls, connect, KEEP_CONNECTION).map_err(BuildError::Http)?,
+            client: net::http_client(tls, connect, KEEP_CONNECTION).map_err(BuildError::Http)?,
+            connections: Connections::new(&settings.base, (TOKEN, token.clone()), tls, connect, KEEP_CONNECTION),
+            agentbox: settings.base.target("api/v2/agentbox.php"),
             base: settings.base.clone(),
             token,
             timeout: settings.timeout,
@@ -88,10 +98,10 @@ impl Wolkvox {
 }
 
 impl Inner {
-    fn request(&self, method: Method, script: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
+    fn get(&self, script: &str, api: &str) -> RequestBuilder {
         let mut url = self.base.join(&format!("api/v2/{script}"));
-        url.query_pairs_mut().extend_pairs(parameters);
-        self.http.request(method, url).header("wolkvox-token", self.token.clone())
+        url.query_pairs_mut().append_pair("api", api);
+        self.client.get(url).header(TOKEN, self.token.clone())
     }
 }
 

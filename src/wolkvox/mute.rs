@@ -4,19 +4,20 @@
 //! request is repeated in two cases only, both known not to have been carried out: the connection was never
 //! made, or Wolkvox refused it as simultaneous with another.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use reqwest::Method;
-use reqwest::header::CONTENT_LENGTH;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Inner;
 use super::answer::{self, MAX_ANSWER_BYTES};
-use super::queue::{Held, Place};
-use super::{Inner, read_body};
+use super::queue::Place;
 use crate::agent::AgentId;
-use crate::net;
+use crate::http::HttpError;
 use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 
 /// Pauses before a connection that was never made is tried again.
@@ -59,63 +60,36 @@ impl Turn {
 
     /// Waits for the turn, then presses the agent's MUTE button: once.
     ///
-    /// Nothing is sent once `stop` is cancelled or `deadline` has passed. A request that is under way is
-    /// finished in any case, even if the future returned here is dropped.
+    /// Nothing is sent once `stop` is cancelled or `deadline` has passed. What is returned has to be awaited to its
+    /// end: dropped, it would give the token back while Wolkvox is still at the call.
     pub async fn mute(mut self, agent: AgentId, deadline: Instant, stop: &CancellationToken) -> Call {
-        let refused = tokio::select! {
-            biased;
-            () = stop.cancelled() => Some(NotSent::Restarting),
-            () = sleep_until(deadline) => Some(NotSent::WaitedTooLong),
-            () = self.place.wait() => None,
-        };
-        let wait = self.since.elapsed();
+        if !self.place.is_reached() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep_until(deadline) => {}
+                () = self.place.wait() => {}
+            }
+        }
+        let started = Instant::now();
+        let wait = started - self.since;
         let not_sent = |why| Call { outcome: Outcome::NotSent(why), wait, call: Duration::ZERO };
-        if let Some(why) = refused {
-            return not_sent(why);
+        if stop.is_cancelled() {
+            return not_sent(NotSent::Restarting);
+        }
+        if started >= deadline {
+            return not_sent(NotSent::WaitedTooLong);
         }
         let Some(held) = self.place.take() else {
             return not_sent(NotSent::Fault);
         };
-        let started = Instant::now();
-        let exchange = tokio::spawn(exchange(self.client, held, agent, stop.clone()));
-        let outcome = exchange.await.unwrap_or_else(|fault| {
-            tracing::error!(agent_id = agent.get(), "the call to Wolkvox broke off: {fault}");
+        let exchange = AssertUnwindSafe(self.client.exchange(agent, stop)).catch_unwind();
+        let outcome = exchange.await.unwrap_or_else(|_| {
+            tracing::error!(agent_id = agent.get(), "the call to Wolkvox broke off");
             Outcome::Unknown(Unknown::Fault)
         });
+        drop(held);
         Call { outcome, wait, call: started.elapsed() }
     }
-}
-
-/// One toggle from the first connection to the last word, with the token held all the while.
-async fn exchange(client: Arc<Inner>, held: Held, agent: AgentId, stop: CancellationToken) -> Outcome {
-    let started = Instant::now();
-    let mut connect_pauses = CONNECT_PAUSES.into_iter();
-    let mut busy_since = None;
-    let mut busy_pauses = BUSY_PAUSES.into_iter();
-    let outcome = loop {
-        let pause = match client.post_mute(agent).await {
-            Attempt::NotConnected => {
-                let again = started.elapsed() < CONNECT_WINDOW;
-                connect_pauses.next().filter(|_| again).ok_or(Outcome::NotSent(NotSent::NoConnection))
-            }
-            Attempt::Known(outcome) if is_busy(&outcome) => {
-                let since = *busy_since.get_or_insert_with(Instant::now);
-                let pause = busy_pauses.next().unwrap_or(BUSY_PAUSES[BUSY_PAUSES.len() - 1]);
-                if since.elapsed() + pause <= BUSY_WINDOW { Ok(pause) } else { Err(outcome) }
-            }
-            Attempt::Known(outcome) => Err(outcome),
-        };
-        match pause {
-            Err(outcome) => break outcome,
-            Ok(pause) => tokio::select! {
-                biased;
-                () = stop.cancelled() => break Outcome::NotSent(NotSent::Restarting),
-                () = sleep(pause) => {}
-            },
-        }
-    };
-    drop(held);
-    outcome
 }
 
 fn is_busy(outcome: &Outcome) -> bool {
@@ -133,37 +107,66 @@ impl Inner {
         outcome
     }
 
+    /// One toggle from the first connection to the last word. The token has to be held all the while.
+    async fn exchange(&self, agent: AgentId, stop: &CancellationToken) -> Outcome {
+        let started = Instant::now();
+        let mut connect_pauses = CONNECT_PAUSES.into_iter();
+        let mut busy_since = None;
+        let mut busy_pauses = BUSY_PAUSES.into_iter();
+        loop {
+            let pause = match self.post_mute(agent).await {
+                Attempt::NotConnected => {
+                    let again = started.elapsed() < CONNECT_WINDOW;
+                    connect_pauses.next().filter(|_| again).ok_or(Outcome::NotSent(NotSent::NoConnection))
+                }
+                Attempt::Known(outcome) if is_busy(&outcome) => {
+                    let since = *busy_since.get_or_insert_with(Instant::now);
+                    let pause = busy_pauses.next().unwrap_or(BUSY_PAUSES[BUSY_PAUSES.len() - 1]);
+                    if since.elapsed() + pause <= BUSY_WINDOW { Ok(pause) } else { Err(outcome) }
+                }
+                Attempt::Known(outcome) => Err(outcome),
+            };
+            match pause {
+                Err(outcome) => break outcome,
+                Ok(pause) => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break Outcome::NotSent(NotSent::Restarting),
+                    () = sleep(pause) => {}
+                },
+            }
+        }
+    }
+
     /// One request, never repeated by anything below.
     async fn post_mute(&self, agent: AgentId) -> Attempt {
         let agent_id = agent.get();
-        let parameters = [("agent_id", agent_id.to_string()), ("api", "mute".to_owned())];
-        let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
-        // The empty body is announced: some servers refuse a POST without a length (411).
-        let request = self.request(Method::POST, "agentbox.php", &parameters).header(CONTENT_LENGTH, 0);
-        let lost = |error: reqwest::Error| {
-            let error = error.without_url();
-            tracing::warn!(agent_id, "no usable answer from Wolkvox: {}", net::chain(&error));
-            let why = if error.is_timeout() { Unknown::TimedOut } else { Unknown::ConnectionLost };
-            Attempt::Known(Outcome::Unknown(why))
-        };
-        let response = match request.timeout(self.timeout).send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() || error.is_builder() => {
-                tracing::warn!(agent_id, "no connection to Wolkvox: {}", net::chain(&error.without_url()));
+        let target = format!("{}?agent_id={agent_id}&api=mute", self.agentbox);
+        let deadline = Instant::now() + self.timeout;
+        let answer = match self.connections.send(Method::POST, target, None, deadline, MAX_ANSWER_BYTES).await {
+            Ok(answer) => answer,
+            Err(HttpError::NotConnected(why)) => {
+                tracing::warn!(agent_id, "no connection to Wolkvox: {why}");
                 return Attempt::NotConnected;
             }
-            Err(error) => return lost(error),
+            Err(error) => return Attempt::Known(Outcome::Unknown(lost(agent, &error))),
         };
-        let status = response.status().as_u16();
-        match read_body(response, MAX_ANSWER_BYTES).await {
-            Ok(body) => {
-                let read = body.as_deref().and_then(|body| answer::decode(status, body));
-                Attempt::Known(read.map(|outcome| self.without_token(outcome)).unwrap_or_else(|| {
-                    tracing::warn!(agent_id, status, "Wolkvox's answer can't be read");
-                    Outcome::Unknown(Unknown::Unreadable { status })
-                }))
-            }
-            Err(error) => lost(error),
-        }
+        let status = answer.status.as_u16();
+        let outcome = match answer.body {
+            Ok(body) => answer::decode(status, &body).map(|outcome| self.without_token(outcome)),
+            Err(HttpError::TooLong) => None,
+            Err(error) => return Attempt::Known(Outcome::Unknown(lost(agent, &error))),
+        };
+        Attempt::Known(outcome.unwrap_or_else(|| {
+            tracing::warn!(agent_id, status, "Wolkvox's answer can't be read");
+            Outcome::Unknown(Unknown::Unreadable { status })
+        }))
+    }
+}
+
+fn lost(agent: AgentId, error: &HttpError) -> Unknown {
+    tracing::warn!(agent_id = agent.get(), "no usable answer from Wolkvox: {error}");
+    match error {
+        HttpError::TimedOut => Unknown::TimedOut,
+        _ => Unknown::ConnectionLost,
     }
 }

@@ -1,0 +1,205 @@
+//! The requests of a command: acknowledge, toggle, answer. They go out on connections that are kept, and that
+//! nothing looks after in between.
+//!
+//! All other requests are made with reqwest. Here its layers would cost more than all the rest of the bot's
+//! work on a command, and leave open what matters most for a toggle: whether a request was written or not.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::http::uri::InvalidUri;
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_tls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use native_tls::TlsConnector;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower_service::Service as _;
+
+use crate::net::{self, BaseUrl};
+
+/// The connections to one service.
+pub struct Connections {
+    origin: Uri,
+    /// What every request has.
+    headers: HeaderMap,
+    connector: HttpsConnector<HttpConnector>,
+    /// How long making a connection may take.
+    connect: Duration,
+    /// How long one is kept unused.
+    keep: Duration,
+    unused: Mutex<Vec<(Sender, Instant)>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body, or why it did not arrive.
+    pub body: Result<Bytes, HttpError>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Nothing was sent, since there is no connection, or none that is trusted.
+    #[error("no connection: {0}")]
+    NotConnected(String),
+    /// Something was sent, and the connection broke.
+    #[error("{0}")]
+    Lost(String),
+    /// Something was sent, and there was no answer in time.
+    #[error("it took too long")]
+    TimedOut,
+    /// The answer is longer than any that is expected.
+    #[error("the answer is too long")]
+    TooLong,
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// What became of a request that got no answer on a connection.
+enum Failed {
+    Broken(HttpError),
+    /// The connection was closed before anything was written: here is the request again.
+    Unsent(Request<Full<Bytes>>, String),
+}
+
+impl Connections {
+    /// No connection is made yet. Making one takes `connect` at most; one is kept unused for `keep`.
+    pub fn new(
+        base: &BaseUrl,
+        credentials: (HeaderName, HeaderValue),
+        tls: &TlsConnector,
+        connect: Duration,
+        keep: Duration,
+    ) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(net::TCP_KEEPALIVE));
+        let connector = HttpsConnector::from((tcp, tls.clone().into()));
+        let headers = HeaderMap::from_iter([
+            (HOST, base.host().clone()),
+            credentials,
+            (ACCEPT, HeaderValue::from_static("*/*")),
+            (USER_AGENT, HeaderValue::from_static(net::USER_AGENT)),
+        ]);
+        Self { origin: base.origin().clone(), headers, connector, connect, keep, unused: Mutex::default() }
+    }
+
+    /// Sends one request to `target`, a path as the request line has it, once, and waits for the answer until `deadline`. A connection that turns out to be
+    /// closed before anything was written to it is replaced.
+    ///
+    /// # Errors
+    /// [`HttpError::NotConnected`] says that nothing was sent; with any other, it may have arrived.
+    pub async fn send(
+        &self,
+        method: Method,
+        target: String,
+        json: Option<Vec<u8>>,
+        deadline: Instant,
+        max_body: usize,
+    ) -> Result<Answer, HttpError> {
+        let mut request = self.request(method, target, json)?;
+        if let Some(sender) = self.take() {
+            match self.exchange(sender, request, deadline, max_body).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Broken(error)) => return Err(error),
+                Err(Failed::Unsent(unsent, _)) => request = unsent,
+            }
+        }
+        let sender = self.connect(deadline).await?;
+        self.exchange(sender, request, deadline, max_body).await.map_err(|failed| match failed {
+            Failed::Broken(error) => error,
+            Failed::Unsent(_, why) => HttpError::NotConnected(why),
+        })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: String,
+        json: Option<Vec<u8>>,
+    ) -> Result<Request<Full<Bytes>>, HttpError> {
+        let target = target.try_into();
+        let mut headers = self.headers.clone();
+        match &json {
+            Some(_) => headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            // The empty body is announced: some servers refuse a POST without a length (411).
+            None => headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0")),
+        };
+        let mut request = Request::new(Full::from(json.unwrap_or_default()));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.map_err(|error: InvalidUri| HttpError::NotConnected(error.to_string()))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The connection that was used last, if that was lately.
+    fn take(&self) -> Option<Sender> {
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.retain(|(_, since)| since.elapsed() < self.keep);
+        unused.pop().map(|(sender, _)| sender)
+    }
+
+    fn keep(&self, sender: Sender) {
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.push((sender, Instant::now()));
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<Sender, HttpError> {
+        let not_connected = |error: &dyn std::error::Error| HttpError::NotConnected(net::cause(error));
+        let connecting = async {
+            let stream = self.connector.clone().call(self.origin.clone()).await;
+            let stream = stream.map_err(|error| not_connected(error.as_ref()))?;
+            http1::handshake(stream).await.map_err(|error| not_connected(&error))
+        };
+        let limit = self.connect.min(deadline.saturating_duration_since(Instant::now()));
+        let late = |_| HttpError::NotConnected("it took too long".to_owned());
+        let (sender, io) = timeout(limit, connecting).await.map_err(late)??;
+        tokio::spawn(io);
+        Ok(sender)
+    }
+
+    async fn exchange(
+        &self,
+        mut sender: Sender,
+        request: Request<Full<Bytes>>,
+        deadline: Instant,
+        max_body: usize,
+    ) -> Result<Answer, Failed> {
+        if let Err(closed) = sender.ready().await {
+            return Err(Failed::Unsent(request, net::cause(&closed)));
+        }
+        let sent = timeout_at(deadline, sender.try_send_request(request)).await;
+        let answered = sent.map_err(|_| Failed::Broken(HttpError::TimedOut))?;
+        let response = answered.map_err(|mut error| {
+            let why = net::cause(error.error());
+            match error.take_message() {
+                Some(request) => Failed::Unsent(request, why),
+                None => Failed::Broken(HttpError::Lost(why)),
+            }
+        })?;
+        let (head, body) = response.into_parts();
+        let body = timeout_at(deadline, read(body, max_body)).await.unwrap_or(Err(HttpError::TimedOut));
+        if body.is_ok() {
+            self.keep(sender);
+        }
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+}
+
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
+    let whole = Limited::new(body, limit).collect().await;
+    whole.map(Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
+        true => HttpError::TooLong,
+        false => HttpError::Lost(net::cause(error.as_ref())),
+    })
+}
