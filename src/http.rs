@@ -1,8 +1,8 @@
-//! The requests of a command: acknowledge, toggle, answer. They go out on connections that are kept, and that
-//! nothing looks after in between.
+//! The three requests of a command: acknowledge, toggle, answer. They go out on kept connections, over hyper
+//! itself.
 //!
-//! All other requests are made with reqwest. Here its layers would cost more than all the rest of the bot's
-//! work on a command, and leave open what matters most for a toggle: whether a request was written or not.
+//! All other requests are made with reqwest. For these its layers would cost more than everything else that the
+//! bot does for a command, and they leave open what matters most for a toggle: whether it was written or not.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_tls::HttpsConnector;
@@ -29,7 +29,7 @@ pub struct Connections {
     connector: HttpsConnector<HttpConnector>,
     /// How long making a connection may take.
     connect: Duration,
-    /// How long one is kept unused.
+    /// How long one may be unused and still be used again.
     keep: Duration,
     unused: Mutex<Vec<(Sender, Instant)>>,
 }
@@ -68,14 +68,15 @@ type Sender = SendRequest<Full<Bytes>>;
 enum Failed {
     Broken(HttpError),
     /// The connection was closed before anything was written: here is the request again.
-    Unsent(Request<Full<Bytes>>, String),
+    Unsent(Box<Request<Full<Bytes>>>, String),
 }
 
 impl Connections {
-    /// No connection is made yet. Making one takes `connect` at most; one is kept unused for `keep`.
+    /// No connection is made yet. Making one takes `connect` at most; one that was unused for `keep` is not used
+    /// again. Every request has `headers`.
     pub fn new(
         base: &BaseUrl,
-        credentials: (HeaderName, HeaderValue),
+        headers: [(HeaderName, HeaderValue); 2],
         tls: &TlsConnector,
         connect: Duration,
         keep: Duration,
@@ -85,17 +86,18 @@ impl Connections {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(net::TCP_KEEPALIVE));
         let connector = HttpsConnector::from((tcp, tls.clone().into()));
-        let headers = HeaderMap::from_iter([
+        let common = [
             (HOST, base.host().clone()),
-            credentials,
             (ACCEPT, HeaderValue::from_static("*/*")),
             (USER_AGENT, HeaderValue::from_static(net::USER_AGENT)),
-        ]);
+        ];
+        let headers = common.into_iter().chain(headers).collect();
         Self { origin: base.origin().clone(), headers, connector, connect, keep, unused: Mutex::default() }
     }
 
-    /// Sends one request to `target`, a path as the request line has it, once, and waits for the answer until `deadline`. A connection that turns out to be
-    /// closed before anything was written to it is replaced.
+    /// Sends one request, once, and waits until `deadline` for an answer with `max_body` bytes at most. `target` is
+    /// what the request line has. A kept connection that turns out to be closed before anything was written to it is
+    /// replaced.
     ///
     /// # Errors
     /// [`HttpError::NotConnected`] says that nothing was sent; with any other, it may have arrived.
@@ -103,16 +105,17 @@ impl Connections {
         &self,
         method: Method,
         target: String,
-        json: Option<Vec<u8>>,
+        body: Vec<u8>,
         deadline: Instant,
         max_body: usize,
     ) -> Result<Answer, HttpError> {
-        let mut request = self.request(method, target, json)?;
+        let mut request =
+            self.request(method, target, body).map_err(|error| HttpError::NotConnected(error.to_string()))?;
         if let Some(sender) = self.take() {
             match self.exchange(sender, request, deadline, max_body).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Broken(error)) => return Err(error),
-                Err(Failed::Unsent(unsent, _)) => request = unsent,
+                Err(Failed::Unsent(unsent, _)) => request = *unsent,
             }
         }
         let sender = self.connect(deadline).await?;
@@ -122,23 +125,11 @@ impl Connections {
         })
     }
 
-    fn request(
-        &self,
-        method: Method,
-        target: String,
-        json: Option<Vec<u8>>,
-    ) -> Result<Request<Full<Bytes>>, HttpError> {
-        let target = target.try_into();
-        let mut headers = self.headers.clone();
-        match &json {
-            Some(_) => headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            // The empty body is announced: some servers refuse a POST without a length (411).
-            None => headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0")),
-        };
-        let mut request = Request::new(Full::from(json.unwrap_or_default()));
+    fn request(&self, method: Method, target: String, body: Vec<u8>) -> Result<Request<Full<Bytes>>, InvalidUri> {
+        let mut request = Request::new(Full::from(body));
         *request.method_mut() = method;
-        *request.uri_mut() = target.map_err(|error: InvalidUri| HttpError::NotConnected(error.to_string()))?;
-        *request.headers_mut() = headers;
+        *request.uri_mut() = target.try_into()?;
+        *request.headers_mut() = self.headers.clone();
         Ok(request)
     }
 
@@ -175,18 +166,19 @@ impl Connections {
         deadline: Instant,
         max_body: usize,
     ) -> Result<Answer, Failed> {
-        if let Err(closed) = sender.ready().await {
-            return Err(Failed::Unsent(request, net::cause(&closed)));
-        }
-        let sent = timeout_at(deadline, sender.try_send_request(request)).await;
-        let answered = sent.map_err(|_| Failed::Broken(HttpError::TimedOut))?;
-        let response = answered.map_err(|mut error| {
-            let why = net::cause(error.error());
-            match error.take_message() {
-                Some(request) => Failed::Unsent(request, why),
-                None => Failed::Broken(HttpError::Lost(why)),
+        let sent = async {
+            if let Err(closed) = sender.ready().await {
+                return Err(Failed::Unsent(Box::new(request), net::cause(&closed)));
             }
-        })?;
+            sender.try_send_request(request).await.map_err(|mut error| {
+                let why = net::cause(error.error());
+                match error.take_message() {
+                    Some(request) => Failed::Unsent(Box::new(request), why),
+                    None => Failed::Broken(HttpError::Lost(why)),
+                }
+            })
+        };
+        let response = timeout_at(deadline, sent).await.unwrap_or(Err(Failed::Broken(HttpError::TimedOut)))?;
         let (head, body) = response.into_parts();
         let body = timeout_at(deadline, read(body, max_body)).await.unwrap_or(Err(HttpError::TimedOut));
         if body.is_ok() {

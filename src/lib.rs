@@ -5,7 +5,8 @@
 //! 1. [`config`] reads the environment, [`app`] assembles everything and runs it.
 //! 2. [`discord`] receives an interaction from the gateway and hands it to its handler.
 //! 3. [`access`] decides who may use the command, [`guard`] whether somebody else was there just before.
-//! 4. Discord is told "working on it". Only if it accepts that, [`wolkvox`] is called, once.
+//! 4. Discord is told "working on it". Only if it accepts that, [`wolkvox`] is called, once. Both go out through
+//!    [`http`].
 //! 5. The [`outcome::Outcome`] becomes a sentence in [`reply`], a line in [`audit`], and goes back.
 //!
 //! Dependencies point one way: `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}.

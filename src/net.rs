@@ -89,7 +89,7 @@ impl BaseUrl {
         }
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = url.host_str().unwrap_or_default().to_owned() + &port;
-        let origin = Uri::builder().scheme(url.scheme()).authority(host.as_str()).path_and_query("/").build();
+        let origin = Uri::builder().scheme(url.scheme()).authority(host.as_str()).path_and_query(url.path()).build();
         match (origin, HeaderValue::try_from(host)) {
             (Ok(origin), Ok(host)) => Ok(Self { url, origin, host }),
             _ => Err(InvalidBaseUrl::NotAUrl),

@@ -7,8 +7,8 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,13 @@ const STARTS: usize = 10;
 const WARM_UP: usize = 300;
 const ROUNDS: usize = 15;
 const ROUND: usize = 100;
+/// The rest before a command, in the rounds in which each meets a process that has gone to sleep.
+const REST: Duration = Duration::from_millis(1);
 const BURST: u64 = 200;
 const BURSTS: usize = 3;
 /// Memory is compared after so many commands, bursts included.
 const EARLY: u64 = 2_000;
 const LATE: u64 = 10_000;
-/// Between commands, so that each meets a process that has come to rest.
-const PAUSE: Duration = Duration::from_millis(1);
 /// How long nothing happens for the wake-ups to be counted, before the first command and after the last.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -39,16 +39,42 @@ fn main() {
     {
         return support::floor::run(discord, wolkvox);
     }
+    let machine = machine();
+    let cores = Cores::of_this_machine();
+    if let Some(cores) = &cores {
+        let pinned = Command::new("taskset").args(["-apc", &cores.services, &std::process::id().to_string()]).output();
+        assert!(pinned.unwrap().status.success(), "taskset failed");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        measure().await;
-        measure_directory().await;
+        measure(&machine, cores.as_ref()).await;
+        measure_directory(cores.as_ref()).await;
     });
+}
+
+/// The services have one core and whatever is measured has another. Left to itself the kernel puts two processes
+/// that wait for each other now on one core and now on two, and that makes more of a difference than all else.
+struct Cores {
+    services: String,
+    subject: String,
+}
+
+impl Cores {
+    /// `None` where there is one core only, or no `taskset`.
+    fn of_this_machine() -> Option<Self> {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+        // Such as `0-3` or `0,2,5-7`.
+        let number = |digits: Option<&str>| digits.unwrap().to_owned();
+        let (services, subject) = (number(allowed.split([',', '-']).next()), number(allowed.rsplit([',', '-']).next()));
+        let taskset = Command::new("taskset").arg("--version").output().is_ok();
+        (taskset && services != subject).then_some(Self { services, subject })
+    }
 }
 
 /// What the agent directory costs with the 60,000 agents that Wolkvox allows. A stranger's keystroke is answered
 /// without a search, so the difference to a supervisor's is what the search takes.
-async fn measure_directory() {
+async fn measure_directory(cores: Option<&Cores>) {
     const AGENTS: u64 = 60_000;
     const KEYSTROKES: usize = 200;
 
@@ -56,7 +82,7 @@ async fn measure_directory() {
     let names: Vec<String> = (0..AGENTS).map(|n| format!("María Fernanda Núñez Gutiérrez {n}")).collect();
     let agents: Vec<(u64, &str, &str)> = (1..).zip(&names).map(|(id, name)| (id, name.as_str(), "yes")).collect();
     wolkvox.state(|state| state.agents = Some(listing(&agents)));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wolkvox-bot"));
+    let mut command = on_its_core(cores, env!("CARGO_BIN_EXE_wolkvox-bot"));
     command.env_clear().envs(bot::variables(&discord, &wolkvox)).current_dir(std::env::temp_dir());
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     discord.until_ready(1).await;
@@ -81,14 +107,14 @@ async fn measure_directory() {
     let _ = process.wait();
 }
 
-async fn measure() {
+async fn measure(machine: &str, cores: Option<&Cores>) {
     let mut starts = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        starts.0.push(Subject::bot().await.start);
-        starts.1.push(Subject::floor().await.start);
+        starts.0.push(Subject::bot(cores).await.start);
+        starts.1.push(Subject::floor(cores).await.start);
     }
 
-    let (mut bot, mut floor) = (Subject::bot().await, Subject::floor().await);
+    let (mut bot, mut floor) = (Subject::bot(cores).await, Subject::floor(cores).await);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let memory_idle = (bot.memory("VmRSS"), floor.memory("VmRSS"));
     let wake_ups_before = wake_ups(&bot, &floor).await;
@@ -97,20 +123,27 @@ async fn measure() {
         subject.commands(WARM_UP).await;
     }
     let mut bursts = (Vec::new(), Vec::new());
-    let mut samples = (Samples::default(), Samples::default());
     bursts.0.push(bot.services.burst(BURST).await.acknowledged);
     bursts.1.push(floor.services.burst(BURST).await.acknowledged);
+    let (mut in_a_row, mut rested) = (<(Samples, Samples)>::default(), <(Samples, Samples)>::default());
     for _ in 0..ROUNDS {
-        bot.measured_commands(ROUND, &mut samples.0).await;
-        floor.measured_commands(ROUND, &mut samples.1).await;
+        bot.measured_commands(ROUND, Duration::ZERO, &mut in_a_row.0).await;
+        floor.measured_commands(ROUND, Duration::ZERO, &mut in_a_row.1).await;
+    }
+    for _ in 0..ROUNDS {
+        bot.measured_commands(ROUND, REST, &mut rested.0).await;
+        floor.measured_commands(ROUND, REST, &mut rested.1).await;
     }
     let connections_in_turn = (bot.services.connections(), floor.services.connections());
 
     let mut memory = Vec::new();
     for count in [EARLY, LATE] {
-        for subject in [&mut bot, &mut floor] {
-            let left = count - subject.services.commands();
-            subject.commands(usize::try_from(left).unwrap()).await;
+        // In turns here too: no connection goes unused for long.
+        while bot.services.commands() < count || floor.services.commands() < count {
+            for subject in [&mut bot, &mut floor] {
+                let left = usize::try_from(count - subject.services.commands()).unwrap();
+                subject.commands(left.min(ROUND)).await;
+            }
         }
         memory.push((bot.memory("VmRSS"), floor.memory("VmRSS")));
     }
@@ -127,13 +160,15 @@ async fn measure() {
     let sent = bot.services.bodies() as f64 / floor.services.bodies() as f64;
     assert!((0.95..1.05).contains(&sent), "the floor does not send what the bot sends: ratio {sent:.2}");
 
-    println!("\n{}\n", machine());
+    println!("\n{machine}, {}\n", if cores.is_some() { "a core for each side" } else { "cores not assigned" });
     println!("{:44} {:>17} {:>17} {:>7} {:>7}", "median / 99th percentile", "bot", "floor", "ratio", "99th");
     times("start to registered and ready, ms", MILLIS, starts);
-    let (bot, floor) = samples;
-    times("frame to acknowledgement, µs", MICROS, (bot.acknowledged, floor.acknowledged));
-    times("frame to final reply, µs", MICROS, (bot.replied, floor.replied));
-    times("processor time a command, µs", MICROS, (bot.processor, floor.processor));
+    for (title, (bot, floor)) in [("one command after the other", in_a_row), ("each after 1 ms of rest", rested)] {
+        println!("\n{title}");
+        times("frame to acknowledgement, µs", MICROS, (bot.acknowledged, floor.acknowledged));
+        times("frame to final reply, µs", MICROS, (bot.replied, floor.replied));
+        times("processor time a command, µs", MICROS, (bot.processor, floor.processor));
+    }
     println!();
     let worst = (bursts.0.iter().max().unwrap(), bursts.1.iter().max().unwrap());
     let worst = (worst.0.as_secs_f64() * MILLIS, worst.1.as_secs_f64() * MILLIS);
@@ -211,29 +246,32 @@ impl Drop for Subject {
 }
 
 impl Subject {
-    async fn bot() -> Self {
+    async fn bot(cores: Option<&Cores>) -> Self {
         let services = Services::start().await;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wolkvox-bot"));
+        let mut command = on_its_core(cores, env!("CARGO_BIN_EXE_wolkvox-bot"));
         command.env_clear().envs(services.variables());
         // No names are looked up, and the guard, which remembers for 30 s, is not fed with thousands.
         command.env("AGENT_DIRECTORY", "off").env("TOGGLE_GUARD_SECS", "0");
         Self::start(command, services).await
     }
 
-    async fn floor() -> Self {
+    async fn floor(cores: Option<&Cores>) -> Self {
         let services = Services::start().await;
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = on_its_core(cores, std::env::current_exe().unwrap());
         command.env_clear().args(["floor", &services.discord_url, &services.wolkvox_url]);
         Self::start(command, services).await
     }
 
     async fn start(mut command: Command, mut services: Services) -> Self {
+        // The log goes to a file; a pipe's reader would take part in the race for the processor.
+        let directory = std::env::temp_dir();
+        let path = directory.join(format!("wolkvox-bot-bench-{}.log", std::process::id()));
+        let log = fs::File::create(&path).unwrap();
+        fs::remove_file(path).unwrap();
         // A directory without `.env`.
-        command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.current_dir(directory).stdin(Stdio::null()).stdout(log);
         let started = Instant::now();
-        let mut process = command.spawn().unwrap();
-        let mut log = process.stdout.take().unwrap();
-        std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        let process = command.spawn().unwrap();
         let start = services.ready().await - started;
         Self { process, services, start }
     }
@@ -244,11 +282,14 @@ impl Subject {
         }
     }
 
-    async fn measured_commands(&mut self, count: usize, samples: &mut Samples) {
+    /// What a process still does after its reply is counted for the next command; in a row that evens out.
+    async fn measured_commands(&mut self, count: usize, rest: Duration, samples: &mut Samples) {
         let mut processor = self.processor();
         for _ in 0..count {
             let times = self.services.command().await;
-            tokio::time::sleep(PAUSE).await;
+            if !rest.is_zero() {
+                tokio::time::sleep(rest).await;
+            }
             let before = std::mem::replace(&mut processor, self.processor());
             samples.acknowledged.push(times.acknowledged);
             samples.replied.push(times.replied);
@@ -275,6 +316,14 @@ impl Subject {
     fn memory(&self, name: &str) -> f64 {
         memory(self.process.id(), name)
     }
+}
+
+fn on_its_core(cores: Option<&Cores>, program: impl AsRef<OsStr>) -> Command {
+    let Some(cores) = cores else { return Command::new(program) };
+    let mut command = Command::new("taskset");
+    // taskset becomes the program, so the process is the program's.
+    command.args(["-c", &cores.subject]).arg(program);
+    command
 }
 
 /// In MiB.

@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::id::{ApplicationId, ChannelId, GuildId, InteractionId, RoleId};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Settings, command};
 use crate::http::{Connections, HttpError};
 use crate::net::{self, BaseUrl};
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// How long a connection to Discord is kept unused.
 const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How long any other request than an answer to an interaction may take.
@@ -150,13 +151,13 @@ impl Rest {
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
-        let credentials = (AUTHORIZATION, authorization.clone());
+        let headers = [(AUTHORIZATION, authorization.clone()), (CONTENT_TYPE, JSON)];
         Ok(Self {
             client: net::http_client(tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?,
             root: settings.api.target("api/v10"),
             base: settings.api.clone(),
             authorization,
-            connections: Connections::new(&settings.api, credentials, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION),
+            connections: Connections::new(&settings.api, headers, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION),
             first_answers: Semaphore::new(FIRST_ANSWERS_AT_ONCE),
         })
     }
@@ -252,17 +253,11 @@ impl Rest {
         response: &impl Serialize,
         timeout: Duration,
     ) -> Result<(), RestError> {
-        let target = format!("{}/interactions/{interaction}/{}/callback", self.root, token.expose_secret());
+        let id = interaction.to_string();
+        let target = [&self.root, "/interactions/", &id, "/", token.expose_secret(), "/callback"].concat();
         let deadline = Instant::now() + timeout;
-        let _permit = match self.first_answers.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let late = |_| RestError::NoAnswer(HttpError::TimedOut.to_string());
-                let permit = tokio::time::timeout_at(deadline, self.first_answers.acquire()).await.map_err(late)?;
-                // Nobody closes it.
-                permit.map_err(|closed| RestError::NoAnswer(closed.to_string()))?
-            }
-        };
+        let late = |_| RestError::NoAnswer(HttpError::TimedOut.to_string());
+        let _permit = timeout_at(deadline, self.first_answers.acquire()).await.map_err(late)?;
         self.answer(Method::POST, target, response, deadline).await
     }
 
@@ -276,7 +271,8 @@ impl Rest {
         token: &SecretString,
         message: &impl Serialize,
     ) -> Result<(), RestError> {
-        let target = format!("{}/webhooks/{application}/{}/messages/@original", self.root, token.expose_secret());
+        let id = application.to_string();
+        let target = [&self.root, "/webhooks/", &id, "/", token.expose_secret(), "/messages/@original"].concat();
         self.answer(Method::PATCH, target, message, Instant::now() + TIMEOUT).await
     }
 
@@ -288,7 +284,7 @@ impl Rest {
         deadline: Instant,
     ) -> Result<(), RestError> {
         let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
-        let sent = self.connections.send(method, target, Some(body), deadline, MAX_ANSWER_BYTES).await;
+        let sent = self.connections.send(method, target, body, deadline, MAX_ANSWER_BYTES).await;
         let answer = sent.map_err(|error| RestError::NoAnswer(error.to_string()))?;
         if answer.status.is_success() {
             return Ok(());
@@ -306,7 +302,7 @@ impl Rest {
 
     async fn send(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Response, RestError> {
         let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
-        let request = self.request(method, path).header(CONTENT_TYPE, "application/json");
+        let request = self.request(method, path).header(CONTENT_TYPE, JSON);
         execute(request.body(body).timeout(TIMEOUT)).await
     }
 

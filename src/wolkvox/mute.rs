@@ -142,7 +142,7 @@ impl Inner {
         let agent_id = agent.get();
         let target = format!("{}?agent_id={agent_id}&api=mute", self.agentbox);
         let deadline = Instant::now() + self.timeout;
-        let answer = match self.connections.send(Method::POST, target, None, deadline, MAX_ANSWER_BYTES).await {
+        let answer = match self.connections.send(Method::POST, target, Vec::new(), deadline, MAX_ANSWER_BYTES).await {
             Ok(answer) => answer,
             Err(HttpError::NotConnected(why)) => {
                 tracing::warn!(agent_id, "no connection to Wolkvox: {why}");
