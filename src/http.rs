@@ -84,7 +84,14 @@ impl Connections {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Shared among the addresses that a name has, so that one that does not answer leaves time for the next.
+        tcp.set_connect_timeout(Some(connect));
+        // A connection that died without a word is to be noticed before it is used again.
         tcp.set_keepalive(Some(net::TCP_KEEPALIVE));
+        tcp.set_keepalive_interval(Some(net::TCP_KEEPALIVE));
+        tcp.set_keepalive_retries(Some(2));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(2 * net::TCP_KEEPALIVE));
         let connector = HttpsConnector::from((tcp, tls.clone().into()));
         let common = [
             (HOST, base.host().clone()),
@@ -111,7 +118,7 @@ impl Connections {
     ) -> Result<Answer, HttpError> {
         let mut request =
             self.request(method, target, body).map_err(|error| HttpError::NotConnected(error.to_string()))?;
-        if let Some(sender) = self.take() {
+        while let Some(sender) = self.take() {
             match self.exchange(sender, request, deadline, max_body).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Broken(error)) => return Err(error),
@@ -166,22 +173,26 @@ impl Connections {
         deadline: Instant,
         max_body: usize,
     ) -> Result<Answer, Failed> {
-        let sent = async {
-            if let Err(closed) = sender.ready().await {
-                return Err(Failed::Unsent(Box::new(request), net::cause(&closed)));
-            }
-            sender.try_send_request(request).await.map_err(|mut error| {
-                let why = net::cause(error.error());
-                match error.take_message() {
-                    Some(request) => Failed::Unsent(Box::new(request), why),
-                    None => Failed::Broken(HttpError::Lost(why)),
-                }
-            })
+        let why = match timeout_at(deadline, sender.ready()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(closed)) => Some(net::cause(&closed)),
+            Err(late) => Some(late.to_string()),
         };
-        let response = timeout_at(deadline, sent).await.unwrap_or(Err(Failed::Broken(HttpError::TimedOut)))?;
+        if let Some(why) = why {
+            return Err(Failed::Unsent(Box::new(request), why));
+        }
+        let sent = timeout_at(deadline, sender.try_send_request(request)).await;
+        let answered = sent.map_err(|_| Failed::Broken(HttpError::TimedOut))?;
+        let response = answered.map_err(|mut error| {
+            let why = net::cause(error.error());
+            match error.take_message() {
+                Some(request) => Failed::Unsent(Box::new(request), why),
+                None => Failed::Broken(HttpError::Lost(why)),
+            }
+        })?;
         let (head, body) = response.into_parts();
         let body = timeout_at(deadline, read(body, max_body)).await.unwrap_or(Err(HttpError::TimedOut));
-        if body.is_ok() {
+        if body.is_ok() && !sender.is_closed() {
             self.keep(sender);
         }
         Ok(Answer { status: head.status, headers: head.headers, body })

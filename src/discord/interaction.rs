@@ -6,6 +6,7 @@ use std::fmt;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId};
 
 use super::command;
@@ -83,7 +84,7 @@ pub struct Payload {
     user: Option<User>,
     locale: Option<String>,
     guild_locale: Option<String>,
-    data: Option<Data>,
+    data: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -98,13 +99,11 @@ struct User {
     username: String,
 }
 
-/// A command has a name and perhaps options, a component has a `custom_id`.
 #[derive(Deserialize)]
-struct Data {
-    name: Option<String>,
+struct CommandData {
+    name: String,
     #[serde(default)]
     options: Vec<CommandOption>,
-    custom_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,11 +113,16 @@ struct CommandOption {
     value: Value,
 }
 
+#[derive(Deserialize)]
+struct ComponentData {
+    custom_id: String,
+}
+
 impl Interaction {
     /// Understands what is asked for.
     pub(super) fn understand(payload: serde_json::Result<Payload>) -> Result<Self, Undecodable> {
         let payload = payload.map_err(Undecodable::Json)?;
-        let data = payload.data.ok_or(Undecodable::Data)?;
+        let data = payload.data.as_deref().ok_or(Undecodable::Data)?.get();
         let request = match payload.kind {
             2 => Request::Mute(agent_id(&option(data)?)),
             3 => Request::GoOn(question(data)?),
@@ -153,14 +157,16 @@ pub(super) fn go_on_id(command: InteractionId) -> String {
     format!("{GO_ON}{command}")
 }
 
-fn question(data: Data) -> Result<InteractionId, Undecodable> {
-    let command = data.custom_id.as_deref().and_then(|id| id.strip_prefix(GO_ON)?.parse().ok());
+fn question(data: &str) -> Result<InteractionId, Undecodable> {
+    let data: ComponentData = serde_json::from_str(data).map_err(Undecodable::Json)?;
+    let command = data.custom_id.strip_prefix(GO_ON).and_then(|id| id.parse().ok());
     command.ok_or(Undecodable::Data)
 }
 
 /// The value of `agent_id`; null where it is missing.
-fn option(data: Data) -> Result<Value, Undecodable> {
-    if data.name.as_deref() != Some(command::NAME) {
+fn option(data: &str) -> Result<Value, Undecodable> {
+    let data: CommandData = serde_json::from_str(data).map_err(Undecodable::Json)?;
+    if data.name != command::NAME {
         return Err(Undecodable::Data);
     }
     let option = data.options.into_iter().find(|option| option.name == command::AGENT_ID);
