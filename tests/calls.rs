@@ -226,6 +226,30 @@ async fn a_kept_connection_that_the_server_has_closed_loses_no_toggle() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_it_was_not_used_is_replaced() {
+    let world = World::new().await;
+    for agent in 1001..1011 {
+        let command = world.discord.mute(&supervisor(), agent);
+        world.discord.reply(command).await;
+        assert_eq!(world.log.outcome(command).await, "done");
+        assert_eq!(world.wolkvox.toggles(agent), 1);
+        world.wolkvox.cut_connections().await;
+    }
+    assert_eq!(world.wolkvox.connections_made(), 10);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_not_used_for_4_seconds_is_not_used_for_a_toggle() {
+    let world = World::new().await;
+    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    assert_eq!((world.wolkvox.connections_made(), world.wolkvox.toggles(1001)), (2, 2));
+    world.close().await;
+}
+
+#[tokio::test]
 async fn a_message_that_quotes_the_token_is_shown_without_it() {
     let world = World::new().await;
     let msg = format!("TOKEN {} IS NOT VALID", crate::support::wolkvox::TOKEN);

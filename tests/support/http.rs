@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -56,6 +57,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 pub struct Connections {
     pub made: AtomicUsize,
     pub open: AtomicUsize,
+    cut: Notify,
+}
+
+impl Connections {
+    /// Closes all that are open, as a server does with those that were not used for a while.
+    pub async fn cut(&self) {
+        self.cut.notify_waiters();
+        while self.open.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Accepts connections for as long as the runtime lives.
@@ -71,7 +83,10 @@ where
         let serving = serve(stream);
         let connections = connections.clone();
         tokio::spawn(async move {
-            serving.await;
+            tokio::select! {
+                () = serving => {}
+                () = connections.cut.notified() => {}
+            }
             connections.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

@@ -158,6 +158,11 @@ impl Wolkvox {
         self.state(|state| state.requests.len())
     }
 
+    /// Closes the connections that are kept.
+    pub async fn cut_connections(&self) {
+        self.connections.cut().await;
+    }
+
     pub fn connections_made(&self) -> usize {
         self.connections.made.load(Ordering::SeqCst)
     }
