@@ -21,6 +21,9 @@ use tower_service::Service as _;
 
 use crate::net::{self, BaseUrl};
 
+/// The most that is read of an answer, in bytes: far more than Discord or Wolkvox says to a command.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
 /// The connections to one service.
 pub struct Connections {
     origin: Uri,
@@ -57,7 +60,7 @@ pub enum HttpError {
     /// Something was sent, and there was no answer in time.
     #[error("it took too long")]
     TimedOut,
-    /// The answer is longer than any that is expected.
+    /// The answer has more than [`MAX_ANSWER_BYTES`].
     #[error("the answer is too long")]
     TooLong,
 }
@@ -102,8 +105,7 @@ impl Connections {
         Self { origin: base.origin().clone(), headers, connector, connect, keep, unused: Mutex::default() }
     }
 
-    /// Sends one request, once, and waits until `deadline` for an answer with `max_body` bytes at most. `target` is
-    /// what the request line has. A kept connection that turns out to be closed before anything was written to it is
+    /// Sends one request, once, and waits until `deadline` for the answer. `target` is what the request line has. A kept connection that turns out to be closed before anything was written to it is
     /// replaced.
     ///
     /// # Errors
@@ -114,19 +116,18 @@ impl Connections {
         target: String,
         body: Vec<u8>,
         deadline: Instant,
-        max_body: usize,
     ) -> Result<Answer, HttpError> {
         let mut request =
             self.request(method, target, body).map_err(|error| HttpError::NotConnected(error.to_string()))?;
         while let Some(sender) = self.take() {
-            match self.exchange(sender, request, deadline, max_body).await {
+            match self.exchange(sender, request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Broken(error)) => return Err(error),
                 Err(Failed::Unsent(unsent, _)) => request = *unsent,
             }
         }
         let sender = self.connect(deadline).await?;
-        self.exchange(sender, request, deadline, max_body).await.map_err(|failed| match failed {
+        self.exchange(sender, request, deadline).await.map_err(|failed| match failed {
             Failed::Broken(error) => error,
             Failed::Unsent(_, why) => HttpError::NotConnected(why),
         })
@@ -171,14 +172,9 @@ impl Connections {
         mut sender: Sender,
         request: Request<Full<Bytes>>,
         deadline: Instant,
-        max_body: usize,
     ) -> Result<Answer, Failed> {
-        let why = match timeout_at(deadline, sender.ready()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(closed)) => Some(net::cause(&closed)),
-            Err(late) => Some(late.to_string()),
-        };
-        if let Some(why) = why {
+        let ready = timeout_at(deadline, sender.ready()).await.map_err(|late| late.to_string());
+        if let Err(why) = ready.and_then(|ready| ready.map_err(|closed| net::cause(&closed))) {
             return Err(Failed::Unsent(Box::new(request), why));
         }
         let sent = timeout_at(deadline, sender.try_send_request(request)).await;
@@ -191,7 +187,7 @@ impl Connections {
             }
         })?;
         let (head, body) = response.into_parts();
-        let body = timeout_at(deadline, read(body, max_body)).await.unwrap_or(Err(HttpError::TimedOut));
+        let body = timeout_at(deadline, read(body)).await.unwrap_or(Err(HttpError::TimedOut));
         if body.is_ok() && !sender.is_closed() {
             self.keep(sender);
         }
@@ -199,8 +195,8 @@ impl Connections {
     }
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
-    let whole = Limited::new(body, limit).collect().await;
+async fn read(body: Incoming) -> Result<Bytes, HttpError> {
+    let whole = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
     whole.map(Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
         true => HttpError::TooLong,
         false => HttpError::Lost(net::cause(error.as_ref())),

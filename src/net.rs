@@ -28,7 +28,7 @@ pub fn tls_connector() -> Result<TlsConnector, native_tls::Error> {
 }
 
 /// An HTTP client that does nothing on its own: no redirects (our tokens would travel along), no repeats
-/// (the toggle would undo itself), no proxy from the environment. Connections are kept for `keep`.
+/// (those are for the callers to decide), no proxy from the environment. Connections are kept for `keep`.
 ///
 /// What can't be turned off, and need not be: a request that was never written, because its kept connection
 /// turned out to be closed, goes out on a new one.

@@ -22,13 +22,13 @@ const STARTS: usize = 10;
 const WARM_UP: usize = 300;
 const ROUNDS: usize = 15;
 const ROUND: usize = 100;
-/// The rest before a command, in the rounds in which each meets a process that has gone to sleep.
-const REST: Duration = Duration::from_millis(1);
 const BURST: u64 = 200;
 const BURSTS: usize = 3;
 /// Memory is compared after so many commands, bursts included.
 const EARLY: u64 = 2_000;
 const LATE: u64 = 10_000;
+/// The rest before a command, in the rounds in which each meets a process that has gone to sleep.
+const REST: Duration = Duration::from_millis(1);
 /// How long nothing happens for the wake-ups to be counted, before the first command and after the last.
 const IDLE: Duration = Duration::from_secs(10);
 

@@ -25,8 +25,6 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How long any other request than an answer to an interaction may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// More than any answer to an interaction is answered with, in bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// A longer pause than any answer may be late by.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How many first answers are under way at once. All others make few connections by themselves; a burst of
@@ -284,7 +282,7 @@ impl Rest {
         deadline: Instant,
     ) -> Result<(), RestError> {
         let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
-        let sent = self.connections.send(method, target, body, deadline, MAX_ANSWER_BYTES).await;
+        let sent = self.connections.send(method, target, body, deadline).await;
         let answer = sent.map_err(|error| RestError::NoAnswer(error.to_string()))?;
         if answer.status.is_success() {
             return Ok(());

@@ -6,9 +6,6 @@ use serde_json::Value;
 
 use crate::outcome::{Done, Outcome, Refusal, Rejected};
 
-/// The most that is read of an answer to a toggle, in bytes.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
 /// The three fields that all answers share. Neighbouring calls send `code` as a number, and PHP's habits are
 /// assumed: `error` may be missing, `null` or `"null"`.
 #[derive(Deserialize)]

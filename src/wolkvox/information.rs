@@ -11,9 +11,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::answer::{self, Fields, MAX_ANSWER_BYTES};
-use super::{Wolkvox, read_body};
+use super::answer::{self, Fields};
+use super::{TOKEN, Wolkvox};
 use crate::agent::AgentId;
+use crate::http::MAX_ANSWER_BYTES;
 use crate::net;
 use crate::outcome::{Outcome, Rejected};
 
@@ -71,7 +72,7 @@ impl Wolkvox {
         let status = response.status().as_u16();
         // Some servers answer an empty listing with 404.
         if status == 404 {
-            let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(no_answer)?.unwrap_or_default();
+            let body = read_body(response).await.map_err(no_answer)?.unwrap_or_default();
             return match answer::decode(status, &body) {
                 Some(Outcome::Rejected(Rejected { code: 404, .. })) => Ok(C::default()),
                 _ => Err(InformationError::Unreadable(status)),
@@ -101,7 +102,7 @@ impl Wolkvox {
         let _held = self.0.queue.enter_behind_toggles().await;
         let response = self.get("token_info").await?;
         let status = response.status().as_u16();
-        let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(no_answer)?.unwrap_or_default();
+        let body = read_body(response).await.map_err(no_answer)?.unwrap_or_default();
         let Ok(answer) = serde_json::from_slice::<Answer>(answer::without_bom(&body)) else {
             return Err(InformationError::Unreadable(status));
         };
@@ -116,8 +117,10 @@ impl Wolkvox {
     }
 
     async fn get(&self, api: &str) -> Result<Response, InformationError> {
+        let mut url = self.0.base.join("api/v2/information.php");
+        url.query_pairs_mut().append_pair("api", api);
         // As long as a toggle: given up sooner, it would still be under way at Wolkvox when the next call begins.
-        let request = self.0.get("information.php", api).timeout(self.0.timeout);
+        let request = self.0.client.get(url).header(TOKEN, self.0.token.clone()).timeout(self.0.timeout);
         request.send().await.map_err(|error| {
             if error.is_connect() {
                 InformationError::NoConnection(net::cause(&error.without_url()))
@@ -126,6 +129,18 @@ impl Wolkvox {
             }
         })
     }
+}
+
+/// Reads a body of at most [`MAX_ANSWER_BYTES`]; `None` where there is more.
+async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 fn no_answer(error: reqwest::Error) -> InformationError {

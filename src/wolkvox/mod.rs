@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use native_tls::TlsConnector;
+use reqwest::Client;
 use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use answer::MAX_ANSWER_BYTES;
 pub use information::{AgentRow, InformationError, TokenInfo};
 pub use mute::{Call, Turn};
 
@@ -97,24 +96,4 @@ impl Wolkvox {
     pub fn turn(&self) -> Turn {
         Turn::new(self.0.clone())
     }
-}
-
-impl Inner {
-    fn get(&self, script: &str, api: &str) -> RequestBuilder {
-        let mut url = self.base.join(&format!("api/v2/{script}"));
-        url.query_pairs_mut().append_pair("api", api);
-        self.client.get(url).header(TOKEN, self.token.clone())
-    }
-}
-
-/// Reads a body of at most `limit` bytes; `None` where there is more.
-async fn read_body(mut response: Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use super::answer::{self, MAX_ANSWER_BYTES};
+use super::answer;
 use super::queue::Place;
 use crate::agent::AgentId;
 use crate::http::HttpError;
@@ -63,12 +63,11 @@ impl Turn {
     /// Nothing is sent once `stop` is cancelled or `deadline` has passed. What is returned has to be awaited to its
     /// end: dropped, it would give the token back while Wolkvox is still at the call.
     pub async fn mute(mut self, agent: AgentId, deadline: Instant, stop: &CancellationToken) -> Call {
-        if !self.place.is_reached() {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = sleep_until(deadline) => {}
-                () = self.place.wait() => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.place.wait() => {}
+            () = stop.cancelled() => {}
+            () = sleep_until(deadline) => {}
         }
         let started = Instant::now();
         let wait = started - self.since;
@@ -142,19 +141,19 @@ impl Inner {
         let agent_id = agent.get();
         let target = format!("{}?agent_id={agent_id}&api=mute", self.agentbox);
         let deadline = Instant::now() + self.timeout;
-        let answer = match self.connections.send(Method::POST, target, Vec::new(), deadline, MAX_ANSWER_BYTES).await {
+        let answer = match self.connections.send(Method::POST, target, Vec::new(), deadline).await {
             Ok(answer) => answer,
             Err(HttpError::NotConnected(why)) => {
                 tracing::warn!(agent_id, "no connection to Wolkvox: {why}");
                 return Attempt::NotConnected;
             }
-            Err(error) => return Attempt::Known(Outcome::Unknown(lost(agent, &error))),
+            Err(error) => return lost(agent, &error),
         };
         let status = answer.status.as_u16();
         let outcome = match answer.body {
             Ok(body) => answer::decode(status, &body).map(|outcome| self.without_token(outcome)),
             Err(HttpError::TooLong) => None,
-            Err(error) => return Attempt::Known(Outcome::Unknown(lost(agent, &error))),
+            Err(error) => return lost(agent, &error),
         };
         Attempt::Known(outcome.unwrap_or_else(|| {
             tracing::warn!(agent_id, status, "Wolkvox's answer can't be read");
@@ -163,10 +162,10 @@ impl Inner {
     }
 }
 
-fn lost(agent: AgentId, error: &HttpError) -> Unknown {
+fn lost(agent: AgentId, error: &HttpError) -> Attempt {
     tracing::warn!(agent_id = agent.get(), "no usable answer from Wolkvox: {error}");
-    match error {
+    Attempt::Known(Outcome::Unknown(match error {
         HttpError::TimedOut => Unknown::TimedOut,
         _ => Unknown::ConnectionLost,
-    }
+    }))
 }

@@ -59,11 +59,6 @@ impl Queue {
 }
 
 impl Place {
-    /// Whether it is this place's turn.
-    pub(super) fn is_reached(&self) -> bool {
-        self.held.is_some()
-    }
-
     /// Waits until it is this place's turn. May be cancelled: the place is kept.
     pub(super) async fn wait(&mut self) {
         if self.held.is_none() {
