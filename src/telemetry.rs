@@ -1,11 +1,15 @@
 //! The log: to standard output, in one format, through one filter.
 
+use std::fmt::{self, Debug, Write as _};
 use std::str::FromStr;
 
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// The target of audit records. They are logged at `info` unless the filter names this target itself.
@@ -79,8 +83,30 @@ where
         Targets::new().with_default(LevelFilter::WARN).with_target(OWN, Level::TRACE).with_target(AUDIT, Level::TRACE);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     let layer = match format {
-        Format::Text => layer.boxed(),
+        Format::Text if colour => layer.boxed(),
+        Format::Text => layer.fmt_fields(debug_fn(field).delimited(" ")).boxed(),
         Format::Json => layer.json().boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter.0.and(cap)))
+}
+
+/// A field as tracing-subscriber writes it where there is no colour. It formats its styles all the same, which is
+/// nearly half of what a record costs.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(Harmless(writer), "{value:?}"),
+        name => write!(writer, "{name}={value:?}"),
+    }
+}
+
+/// A message may quote what came from elsewhere: nothing in it may steer the terminal that the log is read on.
+struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|char| match char.is_control() {
+            true => write!(self.0, "{}", char.escape_debug()),
+            false => self.0.write_char(char),
+        })
+    }
 }

@@ -1,6 +1,10 @@
 //! The log: for operators, in their format, through their filter, and without a secret at any level.
 
+use std::io::{PipeWriter, Read as _, pipe};
+
 use serde_json::Value;
+use tracing_subscriber::fmt::MakeWriter;
+use wolkvox_bot::telemetry::{self, Filter, Format};
 
 use crate::support::bot::{Process, check_secrets, variables};
 use crate::support::discord::{Discord, Fate, second_supervisor, stranger, supervisor};
@@ -79,4 +83,44 @@ async fn audit_records_stay_when_the_log_is_turned_down() {
     assert_eq!(lines.len(), 6, "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains(" audit: ")), "{lines:#?}");
     assert_eq!(life("text", "off,audit=off").await, Vec::<String>::new());
+}
+
+/// What a log writes, with records of our own making.
+fn written(format: Format, colour: bool, records: fn()) -> String {
+    struct Sink(PipeWriter);
+
+    impl<'a> MakeWriter<'a> for Sink {
+        type Writer = &'a PipeWriter;
+
+        fn make_writer(&'a self) -> &'a PipeWriter {
+            &self.0
+        }
+    }
+
+    let (mut reader, writer) = pipe().unwrap();
+    tracing::subscriber::with_default(telemetry::subscriber(Filter::default(), format, colour, Sink(writer)), records);
+    let mut log = String::new();
+    reader.read_to_string(&mut log).unwrap();
+    log
+}
+
+#[test]
+fn a_record_in_text_is_its_message_and_then_its_fields() {
+    let log = written(Format::Text, false, || {
+        tracing::info!(target: "audit", user = "Ana \"A\"", agent_id = 1001_u64, code = None::<u16>, call = %"2 s", "mute");
+    });
+    assert!(log.ends_with(" INFO audit: mute user=\"Ana \\\"A\\\"\" agent_id=1001 call=2 s\n"), "{log}");
+}
+
+#[test]
+fn nothing_that_a_record_quotes_can_steer_a_terminal() {
+    for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
+        let log = written(format, colour, || {
+            let quoted = "\u{1b}[2J\u{7}";
+            tracing::warn!(user = quoted, "lost: {quoted}");
+        });
+        assert!(!log.contains("\u{1b}[2J") && !log.contains('\u{7}') && log.contains("[2J"), "{log:?}");
+    }
+    let log = written(Format::Text, false, || tracing::warn!("lost: one\ntwo"));
+    assert!(log.ends_with("lost: one\\ntwo\n"), "a record is one line: {log:?}");
 }
