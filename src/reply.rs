@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::access::Denial;
 use crate::agent::AgentId;
 use crate::guard::{Certainty, Previous, Stale};
@@ -18,29 +20,25 @@ pub const MAX_MESSAGE: usize = 2000;
 const MAX_CHOICE: usize = 100;
 
 /// A language that the bot speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// It is decoded from Discord's locales.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Language {
-    /// For everybody whose language the bot doesn't speak.
-    #[default]
-    English,
     /// Discord's `es-ES` and `es-419`.
+    #[serde(rename = "es-ES", alias = "es-419")]
     Spanish,
     /// Discord's `pt-BR`.
+    #[serde(rename = "pt-BR")]
     Portuguese,
+    /// For everybody whose language the bot doesn't speak.
+    #[default]
+    #[serde(other)]
+    English,
 }
 
 impl Language {
     /// All languages.
     pub const ALL: [Self; 3] = [Self::English, Self::Spanish, Self::Portuguese];
-
-    /// The language for one of Discord's locales.
-    pub fn of(locale: &str) -> Self {
-        match locale {
-            "es-ES" | "es-419" => Self::Spanish,
-            "pt-BR" => Self::Portuguese,
-            _ => Self::English,
-        }
-    }
 
     /// Discord's locales for the language, without those that the default covers.
     pub fn locales(self) -> &'static [&'static str] {
@@ -125,7 +123,7 @@ pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome) -> String {
 }
 
 fn small_print(language: Language, agent: &Agent) -> String {
-    format!("-# {} {agent}", language.pick("Agent", "Agente", "Agente"))
+    ["-# ", language.pick("Agent", "Agente", "Agente"), " ", &agent.to_string()].concat()
 }
 
 fn done(language: Language, agent: &Agent, done: &Done) -> String {
@@ -134,7 +132,7 @@ fn done(language: Language, agent: &Agent, done: &Done) -> String {
         "MUTE alterna: repite el comando para deshacerlo",
         "MUTE alterna: repita o comando para desfazer",
     );
-    let tail = format!("\n{} · {toggle}", small_print(language, agent));
+    let tail = ["\n", &small_print(language, agent), " · ", toggle].concat();
     let nothing = language.pick(
         "Wolkvox reported success, without a message.",
         "Wolkvox confirmó la operación, sin mensaje.",
@@ -386,7 +384,7 @@ fn said(head: &str, msg: &str, nothing: &str, tail: &str) -> String {
     let room = MAX_MESSAGE - width(head) - width(tail);
     let msg = harmless(msg, room);
     let msg = if msg.is_empty() { nothing } else { &msg };
-    format!("{head}{msg}{tail}")
+    [head, msg, tail].concat()
 }
 
 /// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no HTML, nothing that

@@ -12,7 +12,6 @@ use native_tls::TlsConnector;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
@@ -23,6 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 use tokio_util::sync::CancellationToken;
 
+use super::interaction::Payload;
 use super::rest::Rest;
 use crate::net;
 
@@ -116,10 +116,10 @@ impl Gateway<'_> {
     ///
     /// # Errors
     /// When Discord refuses for good, or was out of reach for too long.
-    pub async fn run<P: DeserializeOwned>(
+    pub async fn run(
         &self,
         stop: &CancellationToken,
-        mut dispatch: impl FnMut(serde_json::Result<P>),
+        mut dispatch: impl FnMut(serde_json::Result<Payload<'_>>),
     ) -> Result<(), GatewayError> {
         let mut state = State { session: None, seq: None, ready_since: None, down_since: Instant::now() };
         let mut failures = 0;
@@ -160,11 +160,11 @@ impl Gateway<'_> {
         }
     }
 
-    async fn connection<P: DeserializeOwned>(
+    async fn connection(
         &self,
         stop: &CancellationToken,
         state: &mut State,
-        dispatch: &mut impl FnMut(serde_json::Result<P>),
+        dispatch: &mut impl FnMut(serde_json::Result<Payload<'_>>),
     ) -> End {
         let give_up = sleep_until(state.down_since + self.give_up_after);
         let socket = tokio::select! {
@@ -212,12 +212,12 @@ impl Gateway<'_> {
         }
     }
 
-    async fn converse<P: DeserializeOwned>(
+    async fn converse(
         &self,
         connection: &mut Connection,
         stop: &CancellationToken,
         state: &mut State,
-        dispatch: &mut impl FnMut(serde_json::Result<P>),
+        dispatch: &mut impl FnMut(serde_json::Result<Payload<'_>>),
     ) -> End {
         let mut stopped = pin!(stop.cancelled());
         let mut late = pin!(sleep_until(connection.ready_by.min(state.down_since + self.give_up_after)));
@@ -258,12 +258,12 @@ impl Gateway<'_> {
         }
     }
 
-    async fn receive<P: DeserializeOwned>(
+    async fn receive(
         &self,
         text: &str,
         connection: &mut Connection,
         state: &mut State,
-        dispatch: &mut impl FnMut(serde_json::Result<P>),
+        dispatch: &mut impl FnMut(serde_json::Result<Payload<'_>>),
     ) -> Result<(), End> {
         // Nearly every message is an interaction: to take it for one first spares it from being read twice.
         if let Ok(Frame { op: 0, s, t: Some(INTERACTION_CREATE), d: Some(payload) }) = serde_json::from_str(text) {

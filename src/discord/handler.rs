@@ -74,13 +74,13 @@ enum Plan {
 impl Handler {
     /// Takes in an interaction. Returns at once; the rest happens in a task. A panic stays with the interaction
     /// that caused it.
-    pub fn dispatch(self: &Arc<Self>, payload: serde_json::Result<Payload>) {
+    pub fn dispatch(self: &Arc<Self>, payload: serde_json::Result<Payload<'_>>) {
         if catch_unwind(AssertUnwindSafe(|| self.take_in(payload))).is_err() {
             tracing::error!("an interaction broke off before it could be answered");
         }
     }
 
-    fn take_in(self: &Arc<Self>, payload: serde_json::Result<Payload>) {
+    fn take_in(self: &Arc<Self>, payload: serde_json::Result<Payload<'_>>) {
         let received = Instant::now();
         let interaction = match Interaction::understand(payload) {
             Ok(interaction) => interaction,
@@ -100,12 +100,13 @@ impl Handler {
         } else {
             let plan = catch_unwind(AssertUnwindSafe(|| self.plan(&interaction)));
             let plan = plan.unwrap_or_else(|_| broken(&interaction));
-            self.tasks.spawn(async move {
+            // Boxed, because a task's future is copied several times while it is spawned and when it ends.
+            self.tasks.spawn(Box::pin(async move {
                 let id = interaction.callback.id;
                 if AssertUnwindSafe(handler.follow(plan, interaction, received)).catch_unwind().await.is_err() {
                     tracing::error!(interaction_id = %id, "the answer broke off");
                 }
-            });
+            }));
         }
     }
 

@@ -1,12 +1,12 @@
 //! What an interaction asks for. Only the fields that are needed are decoded, so that a field that Discord
 //! adds, drops or changes elsewhere costs nobody a command.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId};
 
 use super::command;
@@ -73,7 +73,7 @@ impl fmt::Display for Undecodable {
 
 /// The `d` of an `INTERACTION_CREATE`, as far as it is needed.
 #[derive(Deserialize)]
-pub struct Payload {
+pub struct Payload<'a> {
     id: InteractionId,
     application_id: ApplicationId,
     #[serde(rename = "type")]
@@ -82,9 +82,10 @@ pub struct Payload {
     guild_id: Option<GuildId>,
     member: Option<Member>,
     user: Option<User>,
-    locale: Option<String>,
-    guild_locale: Option<String>,
-    data: Option<Box<RawValue>>,
+    locale: Option<Language>,
+    guild_locale: Option<Language>,
+    #[serde(borrow)]
+    data: Option<Data<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -99,33 +100,33 @@ struct User {
     username: String,
 }
 
+/// A command's name and options, or a button's `custom_id`.
 #[derive(Deserialize)]
-struct CommandData {
-    name: String,
-    #[serde(default)]
-    options: Vec<CommandOption>,
+struct Data<'a> {
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    options: Vec<CommandOption<'a>>,
+    #[serde(borrow, default)]
+    custom_id: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct CommandOption {
-    name: String,
+struct CommandOption<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     #[serde(default)]
     value: Value,
 }
 
-#[derive(Deserialize)]
-struct ComponentData {
-    custom_id: String,
-}
-
 impl Interaction {
     /// Understands what is asked for.
-    pub(super) fn understand(payload: serde_json::Result<Payload>) -> Result<Self, Undecodable> {
+    pub(super) fn understand(payload: serde_json::Result<Payload<'_>>) -> Result<Self, Undecodable> {
         let payload = payload.map_err(Undecodable::Json)?;
-        let data = payload.data.as_deref().ok_or(Undecodable::Data)?.get();
+        let data = payload.data.ok_or(Undecodable::Data)?;
         let request = match payload.kind {
             2 => Request::Mute(agent_id(&option(data)?)),
-            3 => Request::GoOn(question(data)?),
+            3 => Request::GoOn(question(&data)?),
             4 => Request::Suggest(match option(data)? {
                 Value::String(typed) => typed,
                 Value::Number(typed) => typed.to_string(),
@@ -138,15 +139,14 @@ impl Interaction {
             (None, Some(user)) => (user, None),
             (None, None) => return Err(Undecodable::NoUser),
         };
-        let language = |locale: Option<String>| locale.as_deref().map(Language::of).unwrap_or_default();
         Ok(Self {
             callback: Callback { id: payload.id, application: payload.application_id, token: payload.token },
             guild: payload.guild_id,
             roles,
             user_id: user.id,
             user: user.username,
-            language: language(payload.locale),
-            guild_language: language(payload.guild_locale),
+            language: payload.locale.unwrap_or_default(),
+            guild_language: payload.guild_locale.unwrap_or_default(),
             request,
         })
     }
@@ -157,15 +157,13 @@ pub(super) fn go_on_id(command: InteractionId) -> String {
     format!("{GO_ON}{command}")
 }
 
-fn question(data: &str) -> Result<InteractionId, Undecodable> {
-    let data: ComponentData = serde_json::from_str(data).map_err(Undecodable::Json)?;
+fn question(data: &Data<'_>) -> Result<InteractionId, Undecodable> {
     let command = data.custom_id.strip_prefix(GO_ON).and_then(|id| id.parse().ok());
     command.ok_or(Undecodable::Data)
 }
 
 /// The value of `agent_id`; null where it is missing.
-fn option(data: &str) -> Result<Value, Undecodable> {
-    let data: CommandData = serde_json::from_str(data).map_err(Undecodable::Json)?;
+fn option(data: Data<'_>) -> Result<Value, Undecodable> {
     if data.name != command::NAME {
         return Err(Undecodable::Data);
     }
