@@ -4,25 +4,30 @@
 //! All other requests are made with reqwest. For these its layers would cost more than everything else that the
 //! bot does for a command, and they leave open what matters most for a toggle: whether it was written or not.
 
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::http::response::Parts;
 use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_tls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use native_tls::TlsConnector;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::select;
+use tokio::time::{Instant, sleep_until, timeout};
 use tower_service::Service as _;
 
 use crate::net::{self, BaseUrl};
 
 /// The most that is read of an answer, in bytes: far more than Discord or Wolkvox says to a command.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+const TOO_LATE: &str = "it took too long";
 
 /// The connections to one service.
 pub struct Connections {
@@ -45,7 +50,7 @@ pub struct Answer {
     /// The headers.
     pub headers: HeaderMap,
     /// The whole body, or why it did not arrive.
-    pub body: Result<Bytes, HttpError>,
+    pub body: Result<Vec<u8>, HttpError>,
 }
 
 /// Why there is no answer.
@@ -58,7 +63,7 @@ pub enum HttpError {
     #[error("{0}")]
     Lost(String),
     /// Something was sent, and there was no answer in time.
-    #[error("it took too long")]
+    #[error("{TOO_LATE}")]
     TimedOut,
     /// The answer has more than [`MAX_ANSWER_BYTES`].
     #[error("the answer is too long")]
@@ -79,7 +84,7 @@ impl Connections {
     /// again. Every request has `headers`.
     pub fn new(
         base: &BaseUrl,
-        headers: [(HeaderName, HeaderValue); 2],
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         tls: &TlsConnector,
         connect: Duration,
         keep: Duration,
@@ -100,13 +105,17 @@ impl Connections {
             (HOST, base.host().clone()),
             (ACCEPT, HeaderValue::from_static("*/*")),
             (USER_AGENT, HeaderValue::from_static(net::USER_AGENT)),
+            // Of an empty body, which is announced too: some servers refuse a POST without a length (411).
+            (CONTENT_LENGTH, HeaderValue::from_static("0")),
         ];
-        let headers = common.into_iter().chain(headers).collect();
-        Self { origin: base.origin().clone(), headers, connector, connect, keep, unused: Mutex::default() }
+        // With room to spare: hyper would make a full map larger for every request.
+        let mut template = HeaderMap::with_capacity(8);
+        template.extend(common.into_iter().chain(headers));
+        Self { origin: base.origin().clone(), headers: template, connector, connect, keep, unused: Mutex::default() }
     }
 
-    /// Sends one request, once, and waits until `deadline` for the answer. `target` is what the request line has. A kept connection that turns out to be closed before anything was written to it is
-    /// replaced.
+    /// Sends one request, once, and waits until `deadline` for the answer. `target` is what the request line has. A
+    /// kept connection that turns out to be closed before anything was written to it is replaced.
     ///
     /// # Errors
     /// [`HttpError::NotConnected`] says that nothing was sent; with any other, it may have arrived.
@@ -134,10 +143,14 @@ impl Connections {
     }
 
     fn request(&self, method: Method, target: String, body: Vec<u8>) -> Result<Request<Full<Bytes>>, InvalidUri> {
+        let mut headers = self.headers.clone();
+        if let Some(length) = headers.get_mut(CONTENT_LENGTH).filter(|_| !body.is_empty()) {
+            *length = body.len().into();
+        }
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = target.try_into()?;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = headers;
         Ok(request)
     }
 
@@ -161,7 +174,7 @@ impl Connections {
             http1::handshake(stream).await.map_err(|error| not_connected(&error))
         };
         let limit = self.connect.min(deadline.saturating_duration_since(Instant::now()));
-        let late = |_| HttpError::NotConnected("it took too long".to_owned());
+        let late = |_| HttpError::NotConnected(TOO_LATE.to_owned());
         let (sender, io) = timeout(limit, connecting).await.map_err(late)??;
         tokio::spawn(io);
         Ok(sender)
@@ -173,12 +186,20 @@ impl Connections {
         request: Request<Full<Bytes>>,
         deadline: Instant,
     ) -> Result<Answer, Failed> {
-        let ready = timeout_at(deadline, sender.ready()).await.map_err(|late| late.to_string());
-        if let Err(why) = ready.and_then(|ready| ready.map_err(|closed| net::cause(&closed))) {
+        let mut late = pin!(sleep_until(deadline));
+        let ready = select! {
+            biased;
+            ready = sender.ready() => ready.map_err(|closed| net::cause(&closed)),
+            () = &mut late => Err(TOO_LATE.to_owned()),
+        };
+        if let Err(why) = ready {
             return Err(Failed::Unsent(Box::new(request), why));
         }
-        let sent = timeout_at(deadline, sender.try_send_request(request)).await;
-        let answered = sent.map_err(|_| Failed::Broken(HttpError::TimedOut))?;
+        let answered = select! {
+            biased;
+            answered = sender.try_send_request(request) => answered,
+            () = &mut late => return Err(Failed::Broken(HttpError::TimedOut)),
+        };
         let response = answered.map_err(|mut error| {
             let why = net::cause(error.error());
             match error.take_message() {
@@ -186,19 +207,28 @@ impl Connections {
                 None => Failed::Broken(HttpError::Lost(why)),
             }
         })?;
-        let (head, body) = response.into_parts();
-        let body = timeout_at(deadline, read(body)).await.unwrap_or(Err(HttpError::TimedOut));
+        let (Parts { status, headers, .. }, body) = response.into_parts();
+        let body = select! {
+            biased;
+            body = read(body) => body,
+            () = &mut late => Err(HttpError::TimedOut),
+        };
         if body.is_ok() && !sender.is_closed() {
             self.keep(sender);
         }
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Answer { status, headers, body })
     }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, HttpError> {
-    let whole = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-    whole.map(Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
-        true => HttpError::TooLong,
-        false => HttpError::Lost(net::cause(error.as_ref())),
-    })
+async fn read(mut body: Incoming) -> Result<Vec<u8>, HttpError> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| HttpError::Lost(net::cause(&error)))?;
+        let part = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
+        if whole.len() + part.len() > MAX_ANSWER_BYTES {
+            return Err(HttpError::TooLong);
+        }
+        whole.extend_from_slice(part);
+    }
+    Ok(whole)
 }

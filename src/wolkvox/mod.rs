@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use native_tls::TlsConnector;
 use reqwest::Client;
-use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use information::{AgentRow, InformationError, TokenInfo};
@@ -79,8 +79,7 @@ impl Wolkvox {
         // Half of the whole exchange at the most, so that a connection that can't be made is always told
         // apart from an answer that does not come.
         let connect = net::CONNECT_TIMEOUT.min(settings.timeout / 2);
-        // The empty body is announced: some servers refuse a POST without a length (411).
-        let headers = [(TOKEN, token.clone()), (CONTENT_LENGTH, HeaderValue::from_static("0"))];
+        let headers = [(TOKEN, token.clone())];
         Ok(Self(Arc::new(Inner {
             client: net::http_client(tls, connect, KEEP_CONNECTION).map_err(BuildError::Http)?,
             connections: Connections::new(&settings.base, headers, tls, connect, KEEP_CONNECTION),

@@ -100,6 +100,7 @@ impl Inner {
     fn without_token(&self, mut outcome: Outcome) -> Outcome {
         if let (Outcome::Done(Done { msg, .. }) | Outcome::Rejected(Rejected { msg, .. }), Ok(token)) =
             (&mut outcome, self.token.to_str())
+            && msg.contains(token)
         {
             *msg = msg.replace(token, "…");
         }
