@@ -4,6 +4,7 @@
 //! All other requests are made with reqwest. For these its layers would cost more than everything else that the
 //! bot does for a command, and they leave open what matters most for a toggle: whether it was written or not.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -39,7 +40,8 @@ pub struct Connections {
     connect: Duration,
     /// How long one may be unused and still be used again.
     keep: Duration,
-    unused: Mutex<Vec<(Sender, Instant)>>,
+    /// With the time from which on: the oldest in front.
+    unused: Mutex<VecDeque<(Sender, Instant)>>,
 }
 
 /// What came back.
@@ -157,13 +159,16 @@ impl Connections {
     /// The connection that was used last, if that was lately.
     fn take(&self) -> Option<Sender> {
         let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
-        unused.retain(|(_, since)| since.elapsed() < self.keep);
-        unused.pop().map(|(sender, _)| sender)
+        let now = Instant::now();
+        while unused.front().is_some_and(|(_, since)| now.duration_since(*since) >= self.keep) {
+            unused.pop_front();
+        }
+        unused.pop_back().map(|(sender, _)| sender)
     }
 
     fn keep(&self, sender: Sender) {
         let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
-        unused.push((sender, Instant::now()));
+        unused.push_back((sender, Instant::now()));
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Sender, HttpError> {
