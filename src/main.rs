@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::subscriber::set_global_default;
 use wolkvox_bot::app::App;
 use wolkvox_bot::check::{self, Report};
@@ -112,13 +113,17 @@ fn run_check(runtime: &Runtime) -> ExitCode {
 fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+    let (first, received) = oneshot::channel();
+    // A task of its own, so that not every command asks for signals.
+    tokio::spawn(async move {
         any(&mut terminate, &mut interrupt).await;
-        tokio::spawn(async move {
-            any(&mut terminate, &mut interrupt).await;
-            tracing::error!("ended at once by a second signal: commands under way were not answered");
-            std::process::exit(INTERRUPTED);
-        });
+        let _ = first.send(());
+        any(&mut terminate, &mut interrupt).await;
+        tracing::error!("ended at once by a second signal: commands under way were not answered");
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(async move {
+        let _ = received.await;
     })
 }
 
