@@ -167,7 +167,14 @@ async fn measure(machine: &str, cores: Option<&Cores>) {
         println!("\n{title}");
         times("frame to acknowledgement, µs", MICROS, (bot.acknowledged, floor.acknowledged));
         times("frame to final reply, µs", MICROS, (bot.replied, floor.replied));
+        let [lower, median, upper] = round_by_round(&bot.processor, &floor.processor);
         times("processor time a command, µs", MICROS, (bot.processor, floor.processor));
+        println!(
+            "{:44} {:>17} {:>17} {median:>7.2}",
+            "its ratio round by round, with quartiles",
+            format!("{lower:.2}"),
+            format!("{upper:.2}")
+        );
     }
     println!();
     let worst = (bursts.0.iter().max().unwrap(), bursts.1.iter().max().unwrap());
@@ -203,6 +210,21 @@ fn times(what: &str, unit: f64, (mut bot, mut floor): (Vec<Duration>, Vec<Durati
     let show = |(median, last): (f64, f64)| format!("{median:.1} / {last:.1}");
     let ratio = (bot.0 / floor.0, bot.1 / floor.1);
     println!("{what:44} {:>17} {:>17} {:>7.2} {:>7.2}", show(bot), show(floor), ratio.0, ratio.1);
+}
+
+/// The ratio of each round's medians: lower quartile, median, upper quartile. When the machine becomes slower in the
+/// middle of a run, the overall medians may fall before it for one side and after it for the other; a round of the
+/// one is next to a round of the other.
+fn round_by_round(bot: &[Duration], floor: &[Duration]) -> [f64; 3] {
+    let median = |round: &[Duration]| {
+        let mut round = round.to_vec();
+        round.sort_unstable();
+        round[round.len() / 2].as_secs_f64()
+    };
+    let rounds = bot.chunks(ROUND).zip(floor.chunks(ROUND));
+    let mut ratios: Vec<f64> = rounds.map(|(bot, floor)| median(bot) / median(floor)).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| ratios[(ratios.len() - 1) * quarter / 4])
 }
 
 fn number(what: &str, (bot, floor): (f64, f64)) {
