@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::http::response::Parts;
@@ -215,7 +215,10 @@ impl Connections {
         let (Parts { status, headers, .. }, body) = response.into_parts();
         let body = select! {
             biased;
-            body = read(body) => body,
+            body = read_body(body) => match body {
+                Ok(whole) => whole.ok_or(HttpError::TooLong),
+                Err(error) => Err(HttpError::Lost(net::cause(&error))),
+            },
             () = &mut late => Err(HttpError::TimedOut),
         };
         if body.is_ok() && !sender.is_closed() {
@@ -225,15 +228,19 @@ impl Connections {
     }
 }
 
-async fn read(mut body: Incoming) -> Result<Vec<u8>, HttpError> {
+/// Reads a body of at most [`MAX_ANSWER_BYTES`]; `None` where there is more.
+///
+/// # Errors
+/// When the connection breaks before its end.
+pub async fn read_body<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Result<Option<Vec<u8>>, B::Error> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| HttpError::Lost(net::cause(&error)))?;
+        let frame = frame?;
         let part = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
         if whole.len() + part.len() > MAX_ANSWER_BYTES {
-            return Err(HttpError::TooLong);
+            return Ok(None);
         }
         whole.extend_from_slice(part);
     }
-    Ok(whole)
+    Ok(Some(whole))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::marker::PhantomData;
 
-use reqwest::Response;
+use reqwest::{Body, Response};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::answer::{self, Fields};
 use super::{TOKEN, Wolkvox};
 use crate::agent::AgentId;
-use crate::http::MAX_ANSWER_BYTES;
+use crate::http::read_body;
 use crate::net;
 use crate::outcome::{Outcome, Rejected};
 
@@ -72,7 +72,7 @@ impl Wolkvox {
         let status = response.status().as_u16();
         // Some servers answer an empty listing with 404.
         if status == 404 {
-            let body = read_body(response).await.map_err(no_answer)?.unwrap_or_default();
+            let body = read_body(Body::from(response)).await.map_err(no_answer)?.unwrap_or_default();
             return match answer::decode(status, &body) {
                 Some(Outcome::Rejected(Rejected { code: 404, .. })) => Ok(C::default()),
                 _ => Err(InformationError::Unreadable(status)),
@@ -102,7 +102,7 @@ impl Wolkvox {
         let _held = self.0.queue.enter_behind_toggles().await;
         let response = self.get("token_info").await?;
         let status = response.status().as_u16();
-        let body = read_body(response).await.map_err(no_answer)?.unwrap_or_default();
+        let body = read_body(Body::from(response)).await.map_err(no_answer)?.unwrap_or_default();
         let Ok(answer) = serde_json::from_slice::<Answer>(answer::without_bom(&body)) else {
             return Err(InformationError::Unreadable(status));
         };
@@ -129,18 +129,6 @@ impl Wolkvox {
             }
         })
     }
-}
-
-/// Reads a body of at most [`MAX_ANSWER_BYTES`]; `None` where there is more.
-async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }
 
 fn no_answer(error: reqwest::Error) -> InformationError {
