@@ -1,14 +1,13 @@
 # syntax=docker/dockerfile:1
 
-# Debian 12 to build and Debian 12 to run, so that the C library is the same. The image brings the C compiler,
-# make and perl with which OpenSSL is compiled in.
+# Debian 12 to build and Debian 12 to run, so that the C library is the same.
 FROM rust:1-bookworm AS build
 WORKDIR /src
 # Tests, sandbox and benchmarks are not needed: cargo looks for their files only when it builds them.
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
-# Both caches outlive the build, so that the dependencies, OpenSSL among them, are compiled once and not at every
-# change. The binary is copied out at once, because a cache is no part of the image. Cargo tells what has changed
+# Both caches outlive the build, so that the dependencies are compiled once and not at every change. The
+# binary is copied out at once, because a cache is no part of the image. Cargo tells what has changed
 # by the files' times, and a fresh checkout can be older than the cache: hence the touch.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \

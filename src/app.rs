@@ -3,28 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use native_tls::TlsConnector;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, Gateway, GatewayError, Guild, Handler, Rest, RestError};
-use crate::guard::ToggleGuard;
-use crate::net;
+use crate::discord::{self, Context, Gateway, GatewayError, Guild, Handler, Rest, RestError};
+use crate::guard::RecentToggles;
+use crate::net::{ClientError, Tls};
+use crate::retry::{Backoff, retry};
 use crate::wolkvox::{self, Wolkvox};
 
-/// The pauses between tries to reach Discord at start double from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses between tries to reach Discord at start.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// How much longer than a call may take is waited for commands under way, when the bot ends with an error.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// The bot, ready to run.
 pub struct App {
     config: Config,
-    tls: TlsConnector,
     rest: Arc<Rest>,
     wolkvox: Wolkvox,
 }
@@ -32,12 +30,12 @@ pub struct App {
 /// Why the bot can't be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// OpenSSL can't be set up.
+    /// TLS can't be set up.
     #[error("TLS can't be set up")]
-    Tls(#[from] native_tls::Error),
-    /// The HTTP client for Discord can't be set up.
-    #[error("the HTTP client for Discord can't be set up")]
-    Http(#[from] reqwest::Error),
+    Tls(#[from] rustls::Error),
+    /// The client for Discord can't be made.
+    #[error(transparent)]
+    Discord(#[from] ClientError),
     /// The client for Wolkvox can't be made.
     #[error(transparent)]
     Wolkvox(#[from] wolkvox::BuildError),
@@ -62,7 +60,7 @@ pub enum RunError {
         invite: String,
     },
     /// Discord could not be reached at start.
-    #[error("Discord could not be reached for {} s. Check this machine's connection to the internet, and DISCORD_API_URL if it is set.\n    {last}", .after.as_secs())]
+    #[error("Discord could not be reached for {} s.{}\n    {last}", .after.as_secs(), check_connection(last))]
     Unreachable {
         /// How long it was tried.
         after: Duration,
@@ -78,6 +76,13 @@ pub enum RunError {
         /// What happened.
         error: GatewayError,
     },
+}
+
+fn check_connection(last: &RestError) -> &'static str {
+    match last {
+        RestError::NoAnswer(error) if error.names_its_remedy() => "",
+        _ => " Check this machine's connection to the internet, and DISCORD_API_URL if it is set.",
+    }
 }
 
 fn remedy(error: &GatewayError) -> &'static str {
@@ -104,10 +109,10 @@ impl App {
     /// # Errors
     /// When TLS or an HTTP client can't be set up.
     pub fn build(config: Config) -> Result<Self, BuildError> {
-        let tls = net::tls_connector()?;
+        let tls = Tls::load()?;
         let rest = Arc::new(Rest::new(&config.discord, &tls)?);
         let wolkvox = Wolkvox::new(&config.wolkvox, &tls)?;
-        Ok(Self { config, tls, rest, wolkvox })
+        Ok(Self { config, rest, wolkvox })
     }
 
     /// Runs until `shutdown` completes: then takes no more commands, finishes the call under way, answers the
@@ -122,45 +127,44 @@ impl App {
             () = &mut shutdown => return Ok(()),
             started = self.start() => started?,
         }
-        let Self { config, tls, rest, wolkvox } = self;
+        let Self { config, rest, wolkvox } = self;
         let directory = config.agent_directory.then(|| Directory::new(wolkvox.clone(), config.limits.directory));
         let stop = CancellationToken::new();
-        let handler = Arc::new(Handler {
+        let tasks = TaskTracker::new();
+        let context = Context {
             rest: rest.clone(),
             wolkvox,
             allowlist: config.allowlist,
-            guard: ToggleGuard::new(config.toggle_guard, config.limits.question),
+            recent_toggles: RecentToggles::new(config.toggle_guard, config.limits.question),
             directory,
             visibility: config.visibility,
             audit_channel: config.audit_channel,
             limits: config.limits,
-            tasks: TaskTracker::new(),
             stop: stop.clone(),
-            seen: Default::default(),
-        });
-        let gateway =
-            Gateway { rest: &rest, token: &config.discord.token, tls: &tls, give_up_after: config.limits.disconnected };
-        let mut gateway = std::pin::pin!(gateway.run(&stop, |payload| handler.dispatch(payload)));
+        };
+        let handler = Handler::new(context, tasks.clone());
+        let gateway = Gateway { rest: &rest, token: &config.discord.token, give_up_after: config.limits.disconnected };
+        let mut gateway = std::pin::pin!(gateway.run(&stop, |payload| handler.handle(payload)));
         let ended = tokio::select! {
             ended = &mut gateway => ended,
             () = &mut shutdown => {
                 tracing::info!("stopping: no new commands, the ones under way are finished");
                 stop.cancel();
                 let ended = gateway.await;
-                handler.tasks.close();
-                handler.tasks.wait().await;
+                tasks.close();
+                tasks.wait().await;
                 return ended.map_err(|error| RunError::Gateway { error });
             }
         };
         stop.cancel();
-        handler.tasks.close();
+        tasks.close();
         tokio::select! {
-            () = handler.tasks.wait() => {}
+            () = tasks.wait() => {}
             () = &mut shutdown => {}
             () = sleep(config.wolkvox.timeout + LAST_WORDS) => {}
         }
-        if !handler.tasks.is_empty() {
-            tracing::error!(commands = handler.tasks.len(), "ended before everybody was told what came of a command");
+        if !tasks.is_empty() {
+            tracing::error!(commands = tasks.len(), "ended before everybody was told what came of a command");
         }
         ended.map_err(|error| RunError::Gateway { error })
     }
@@ -170,7 +174,7 @@ impl App {
     async fn start(&self) -> Result<(), RunError> {
         let started = Instant::now();
         let guild_id = self.config.allowlist.guild();
-        let application = self.insist(started, || self.rest.application()).await?;
+        let application = self.retry_transient(started, || self.rest.application()).await?;
         tracing::info!(bot = application.name, "signed in to Discord");
         let not_in_guild = |error| match error {
             RunError::Refused(error) if matches!(error.status(), Some(403 | 404)) => {
@@ -178,11 +182,11 @@ impl App {
             }
             error => error,
         };
-        let guild = self.insist(started, || self.rest.guild(guild_id)).await.map_err(not_in_guild)?;
+        let guild = self.retry_transient(started, || self.rest.guild(guild_id)).await.map_err(not_in_guild)?;
         self.look_up_roles(&guild);
         let commands = discord::commands(self.config.agent_directory);
         let register = || self.rest.register(application.id, guild_id, &commands);
-        self.insist(started, register).await.map_err(not_in_guild)?;
+        self.retry_transient(started, register).await.map_err(not_in_guild)?;
         tracing::info!(server = guild.name, "/mute is registered");
         Ok(())
     }
@@ -197,26 +201,20 @@ impl App {
     }
 
     /// Repeats a request with growing pauses while Discord is down or out of reach.
-    async fn insist<T, F>(&self, started: Instant, request: impl Fn() -> F) -> Result<T, RunError>
+    async fn retry_transient<T, F>(&self, started: Instant, request: impl Fn() -> F) -> Result<T, RunError>
     where
         F: Future<Output = Result<T, RestError>>,
     {
         let after = self.config.limits.disconnected;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match request().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.status() == Some(401) => return Err(RunError::Token),
-                Err(error) if !error.is_transient() => return Err(RunError::Refused(error)),
-                Err(error) => error,
-            };
-            let wait = pause.max(error.retry_after().unwrap_or_default());
-            if started.elapsed() + wait >= after {
-                return Err(RunError::Unreachable { after, last: error });
+        let notify = |error: &RestError, pause: Duration| {
+            tracing::warn!("Discord can't be reached, trying again in {:.1} s: {error}", pause.as_secs_f64());
+        };
+        retry(BACKOFF, started + after, request, RestError::transient, notify).await.map_err(|error| {
+            match error.status() {
+                Some(401) => RunError::Token,
+                _ if error.transient().is_some() => RunError::Unreachable { after, last: error },
+                _ => RunError::Refused(error),
             }
-            tracing::warn!("Discord can't be reached, trying again in {:.1} s: {error}", wait.as_secs_f64());
-            sleep(wait).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        })
     }
 }

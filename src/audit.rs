@@ -22,10 +22,10 @@ pub struct Record<'a> {
     pub outcome: &'static str,
     /// The code that Wolkvox gave.
     pub code: Option<u16>,
-    /// Waiting for the token.
-    pub wait: Duration,
-    /// The call itself.
-    pub call: Duration,
+    /// How long it waited for its turn.
+    pub queued: Duration,
+    /// How long the call took.
+    pub took: Duration,
 }
 
 impl Record<'_> {
@@ -39,8 +39,8 @@ impl Record<'_> {
             agent_id = self.agent.map(AgentId::get),
             outcome = self.outcome,
             code = self.code,
-            wait_ms = millis(self.wait),
-            call_ms = millis(self.call),
+            wait_ms = millis(self.queued),
+            call_ms = millis(self.took),
             "mute"
         );
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::config::Draft;
 use crate::discord::{Application, Guild, Rest, RestError};
-use crate::net;
+use crate::net::{self, Tls};
 use crate::outcome::Refusal;
 use crate::wolkvox::{InformationError, TokenInfo, Wolkvox};
 
@@ -56,7 +56,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
             }
         }
     }
-    let tls = match net::tls_connector() {
+    let tls = match Tls::load() {
         Ok(tls) => tls,
         Err(error) => {
             report.fail(&format!("TLS: it can't be set up: {error}"))?;
@@ -66,12 +66,12 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     let mut invite = None;
     match draft.discord.as_ref().map(|settings| Rest::new(settings, &tls)) {
         Some(Ok(rest)) => invite = discord(&rest, &draft, &mut report).await?,
-        Some(Err(error)) => report.fail(&format!("Discord: {}", net::chain(&error)))?,
+        Some(Err(error)) => report.fail(&format!("Discord: {}", net::error_chain(&error)))?,
         None => report.fail("Discord: not checked; mend DISCORD_TOKEN or DISCORD_API_URL first, as said above")?,
     }
     match draft.wolkvox.as_ref().map(|settings| Wolkvox::new(settings, &tls)) {
         Some(Ok(client)) => wolkvox(client.token_info().await, &mut report)?,
-        Some(Err(error)) => report.fail(&format!("Wolkvox: {}", net::chain(&error)))?,
+        Some(Err(error)) => report.fail(&format!("Wolkvox: {}", net::error_chain(&error)))?,
         None => report.fail("Wolkvox: not checked; mend the WOLKVOX_ variables first, as said above")?,
     }
     if let Some(invite) = invite {
@@ -89,6 +89,10 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
                 "Discord token: Discord does not accept it. Copy it again into DISCORD_TOKEN from \
                  https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\".",
             )?;
+            return Ok(None);
+        }
+        Err(RestError::NoAnswer(error)) if error.names_its_remedy() => {
+            report.fail(&format!("Discord: {error}."))?;
             return Ok(None);
         }
         Err(error) => {
@@ -167,7 +171,10 @@ fn command(registered: Result<bool, RestError>, application: &Application, repor
 
 fn wolkvox(info: Result<TokenInfo, InformationError>, report: &mut Report<'_>) -> io::Result<()> {
     match &info {
-        Err(error @ (InformationError::NoConnection(_) | InformationError::NoAnswer(_))) => {
+        Err(InformationError::NoAnswer(error)) if error.names_its_remedy() => {
+            return report.fail(&format!("Wolkvox: {error}."));
+        }
+        Err(error @ InformationError::NoAnswer(_)) => {
             return report.fail(&format!(
                 "Wolkvox: {error}. Check WOLKVOX_SERVER (0042 for https://wv0042.wolkvox.com), WOLKVOX_API_URL if it \
                  is set, and this machine's connection to the internet."

@@ -28,7 +28,7 @@ pub struct Config {
     /// `TOGGLE_GUARD_SECS`: zero turns the guard off.
     pub toggle_guard: Duration,
     /// `REPLY_VISIBILITY`.
-    pub visibility: Visibility,
+    pub visibility: discord::Visibility,
     /// `AUDIT_CHANNEL_ID`.
     pub audit_channel: Option<ChannelId>,
     /// `AGENT_DIRECTORY`: whether agents are known by name.
@@ -41,51 +41,56 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Who sees the replies. Refusals and questions are always for the invoker alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Visibility {
-    /// The whole channel.
-    #[default]
-    Public,
-    /// The invoker alone.
-    Private,
-}
-
 /// A variable that is read: its name, and its default unless it has to be set.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     /// The name.
     pub name: &'static str,
     /// Whether it has to be set.
-    pub needed: bool,
+    pub required: bool,
     /// What holds where it is not set; empty where nothing does.
     pub default: &'static str,
 }
 
+const DISCORD_TOKEN: Variable = required("DISCORD_TOKEN");
+const DISCORD_GUILD_ID: Variable = required("DISCORD_GUILD_ID");
+const ALLOWED_ROLE_IDS: Variable = required("ALLOWED_ROLE_IDS");
+const WOLKVOX_SERVER: Variable = required("WOLKVOX_SERVER");
+const WOLKVOX_TOKEN: Variable = required("WOLKVOX_TOKEN");
+const WOLKVOX_TIMEOUT_SECS: Variable = optional("WOLKVOX_TIMEOUT_SECS", "60");
+const TOGGLE_GUARD_SECS: Variable = optional("TOGGLE_GUARD_SECS", "30");
+const REPLY_VISIBILITY: Variable = optional("REPLY_VISIBILITY", "public");
+const AUDIT_CHANNEL_ID: Variable = optional("AUDIT_CHANNEL_ID", "");
+const AGENT_DIRECTORY: Variable = optional("AGENT_DIRECTORY", "on");
+const LOG_FORMAT: Variable = optional("LOG_FORMAT", "text");
+const RUST_LOG: Variable = optional("RUST_LOG", "info");
+const DISCORD_API_URL: Variable = optional("DISCORD_API_URL", "https://discord.com");
+const WOLKVOX_API_URL: Variable = optional("WOLKVOX_API_URL", "");
+
 /// All variables, in the order of the README's table.
 pub const VARIABLES: [Variable; 14] = [
-    needed("DISCORD_TOKEN"),
-    needed("DISCORD_GUILD_ID"),
-    needed("ALLOWED_ROLE_IDS"),
-    needed("WOLKVOX_SERVER"),
-    needed("WOLKVOX_TOKEN"),
-    optional("WOLKVOX_TIMEOUT_SECS", "60"),
-    optional("TOGGLE_GUARD_SECS", "30"),
-    optional("REPLY_VISIBILITY", "public"),
-    optional("AUDIT_CHANNEL_ID", ""),
-    optional("AGENT_DIRECTORY", "on"),
-    optional("LOG_FORMAT", "text"),
-    optional("RUST_LOG", "info"),
-    optional("DISCORD_API_URL", "https://discord.com"),
-    optional("WOLKVOX_API_URL", ""),
+    DISCORD_TOKEN,
+    DISCORD_GUILD_ID,
+    ALLOWED_ROLE_IDS,
+    WOLKVOX_SERVER,
+    WOLKVOX_TOKEN,
+    WOLKVOX_TIMEOUT_SECS,
+    TOGGLE_GUARD_SECS,
+    REPLY_VISIBILITY,
+    AUDIT_CHANNEL_ID,
+    AGENT_DIRECTORY,
+    LOG_FORMAT,
+    RUST_LOG,
+    DISCORD_API_URL,
+    WOLKVOX_API_URL,
 ];
 
-const fn needed(name: &'static str) -> Variable {
-    Variable { name, needed: true, default: "" }
+const fn required(name: &'static str) -> Variable {
+    Variable { name, required: true, default: "" }
 }
 
 const fn optional(name: &'static str, default: &'static str) -> Variable {
-    Variable { name, needed: false, default }
+    Variable { name, required: false, default }
 }
 
 /// One mistake: which variable, what is wrong, how to mend it.
@@ -140,7 +145,7 @@ pub struct Draft {
     /// `AUDIT_CHANNEL_ID`: `None` where it is wrong, `Some(None)` where it is not set.
     pub audit_channel: Option<Option<ChannelId>>,
     toggle_guard: Option<Duration>,
-    visibility: Option<Visibility>,
+    visibility: Option<discord::Visibility>,
     agent_directory: Option<bool>,
     log_format: Option<Format>,
     log_filter: Option<Filter>,
@@ -166,50 +171,52 @@ impl Draft {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
         let discord_token = reader.token(
-            "DISCORD_TOKEN",
+            DISCORD_TOKEN,
             "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
         );
-        let guild = reader.needed(
-            "DISCORD_GUILD_ID",
+        let guild = reader.required(
+            DISCORD_GUILD_ID,
             "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \
              \"Copy Server ID\"",
             |value| snowflake(value).map(GuildId::from).ok_or_else(|| NOT_AN_ID.to_owned()),
         );
-        let roles = reader.needed(
-            "ALLOWED_ROLE_IDS",
+        let roles = reader.required(
+            ALLOWED_ROLE_IDS,
             "In Discord, open the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; several ids \
              are separated by commas",
             role_ids,
         );
         let allowlist = guild.zip(roles).and_then(|(guild, roles)| reader.allowlist(guild, roles));
-        let server = reader.needed(
-            "WOLKVOX_SERVER",
+        let server = reader.required(
+            WOLKVOX_SERVER,
             "It is the part after \"wv\" in the address of your Wolkvox Manager: 0042 for https://wv0042.wolkvox.com",
             server_code,
         );
-        let wolkvox_token = reader
-            .token("WOLKVOX_TOKEN", "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"");
-        let timeout = reader.seconds("WOLKVOX_TIMEOUT_SECS", 1..=120);
-        let toggle_guard = reader.seconds("TOGGLE_GUARD_SECS", 0..=600);
-        let visibility =
-            reader.choice("REPLY_VISIBILITY", [("public", Visibility::Public), ("private", Visibility::Private)]);
+        let wolkvox_token =
+            reader.token(WOLKVOX_TOKEN, "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"");
+        let timeout = reader.seconds(WOLKVOX_TIMEOUT_SECS, 1..=120);
+        let toggle_guard = reader.seconds(TOGGLE_GUARD_SECS, 0..=600);
+        let visibility = reader.choice(
+            REPLY_VISIBILITY,
+            [("public", discord::Visibility::Public), ("private", discord::Visibility::Private)],
+        );
         let audit_channel = reader.optional(
-            "AUDIT_CHANNEL_ID",
+            AUDIT_CHANNEL_ID,
             "In Discord, with the developer mode on, right-click the channel, \"Copy Channel ID\"; or leave it out",
             |value| snowflake(value).map(ChannelId::from).ok_or_else(|| NOT_AN_ID.to_owned()),
         );
-        let agent_directory = reader.choice("AGENT_DIRECTORY", [("on", true), ("off", false)]);
-        let log_format = reader.choice("LOG_FORMAT", [("text", Format::Text), ("json", Format::Json)]);
+        let agent_directory = reader.choice(AGENT_DIRECTORY, [("on", true), ("off", false)]);
+        let log_format = reader.choice(LOG_FORMAT, [("text", Format::Text), ("json", Format::Json)]);
         let log_filter = reader.defaulted(
-            "RUST_LOG",
+            RUST_LOG,
             "Use off, error, warn, info, debug or trace, or target=level pairs separated by commas",
             |value| value.parse::<Filter>().map_err(|error| error.to_string()),
         );
-        let discord_api = reader.base_url("DISCORD_API_URL", Some(default("DISCORD_API_URL").to_owned()));
+        let discord_api = reader.base_url(DISCORD_API_URL, Some(DISCORD_API_URL.default.to_owned()));
         let wolkvox_api = server.map(|server| format!("https://wv{server}.wolkvox.com"));
-        let wolkvox_api = reader.base_url("WOLKVOX_API_URL", wolkvox_api);
+        let wolkvox_api = reader.base_url(WOLKVOX_API_URL, wolkvox_api);
 
-        let nothing_set = VARIABLES.iter().all(|variable| !variable.needed || reader.value(variable.name).is_none());
+        let nothing_set = VARIABLES.iter().all(|variable| !variable.required || reader.value(*variable).is_none());
         Self {
             discord: discord_api.zip(discord_token).map(|(api, token)| discord::Settings { api, token }),
             wolkvox: wolkvox_api.zip(wolkvox_token).zip(timeout).map(|((base, token), timeout)| wolkvox::Settings {
@@ -255,10 +262,6 @@ impl Draft {
 
 const NOT_AN_ID: &str = "it is not an id, which is a number of 17 to 20 digits";
 
-fn default(name: &str) -> &'static str {
-    VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| variable.default)
-}
-
 /// Collects the mistakes while the variables are read one after the other.
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -266,50 +269,68 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn value(&self, name: &str) -> Option<String> {
-        let value = (self.lookup)(name)?;
+    fn value(&self, variable: Variable) -> Option<String> {
+        let value = (self.lookup)(variable.name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
     }
 
-    fn report(&mut self, variable: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+    fn report(&mut self, variable: Variable, problem: impl Into<String>, remedy: impl Into<String>) {
         let (problem, remedy) = (problem.into(), remedy.into());
-        self.problems.push(Problem { variable: variable.to_owned(), problem, remedy });
+        self.problems.push(Problem { variable: variable.name.to_owned(), problem, remedy });
     }
 
-    fn needed<T>(&mut self, name: &str, remedy: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        if self.value(name).is_none() {
-            self.report(name, "it is missing", remedy);
-            return None;
-        }
-        self.optional(name, remedy, parse).flatten()
-    }
-
-    /// `Some(None)` where the variable is not set, `None` where it is wrong.
-    fn optional<T>(
+    /// The parsed value; `None`, and a mistake noted, where it can't be parsed.
+    fn parsed<T>(
         &mut self,
-        name: &str,
+        variable: Variable,
+        value: &str,
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        match self.value(name).map(|value| parse(&value)).transpose() {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.report(name, problem, remedy);
+    ) -> Option<T> {
+        parse(value).map_err(|problem| self.report(variable, problem, remedy)).ok()
+    }
+
+    fn required<T>(
+        &mut self,
+        variable: Variable,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.value(variable) {
+            Some(value) => self.parsed(variable, &value, remedy, parse),
+            None => {
+                self.report(variable, "it is missing", remedy);
                 None
             }
         }
     }
 
-    fn defaulted<T>(&mut self, name: &str, remedy: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        match self.optional(name, remedy, &parse)? {
-            Some(value) => Some(value),
-            None => parse(default(name)).ok(),
+    /// `Some(None)` where the variable is not set, `None` where it is wrong.
+    fn optional<T>(
+        &mut self,
+        variable: Variable,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        match self.value(variable) {
+            Some(value) => self.parsed(variable, &value, remedy, parse).map(Some),
+            None => Some(None),
         }
     }
 
-    fn token(&mut self, name: &str, remedy: &str) -> Option<SecretString> {
-        self.needed(name, remedy, |value| {
+    fn defaulted<T>(
+        &mut self,
+        variable: Variable,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.value(variable).unwrap_or_else(|| variable.default.to_owned());
+        self.parsed(variable, &value, remedy, parse)
+    }
+
+    fn token(&mut self, variable: Variable, remedy: &str) -> Option<SecretString> {
+        self.required(variable, remedy, |value| {
             let token = value.strip_prefix("Bot ").unwrap_or(value).trim();
             if token.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'')) {
                 Ok(SecretString::from(token))
@@ -319,31 +340,29 @@ impl Reader<'_> {
         })
     }
 
-    fn seconds(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<Duration> {
+    fn seconds(&mut self, variable: Variable, range: std::ops::RangeInclusive<u64>) -> Option<Duration> {
         let (min, max) = (range.start(), range.end());
-        let remedy = format!("Give whole seconds from {min} to {max}, or leave it out for {}", default(name));
-        self.defaulted(name, &remedy, |value| match value.parse() {
+        let remedy = format!("Give whole seconds from {min} to {max}, or leave it out for {}", variable.default);
+        self.defaulted(variable, &remedy, |value| match value.parse() {
             Ok(seconds) if range.contains(&seconds) => Ok(Duration::from_secs(seconds)),
             _ => Err(format!("it is not a whole number from {min} to {max}")),
         })
     }
 
-    fn choice<T: Copy>(&mut self, name: &str, choices: [(&str, T); 2]) -> Option<T> {
+    fn choice<T: Copy>(&mut self, variable: Variable, choices: [(&str, T); 2]) -> Option<T> {
         let [(first, _), (second, _)] = choices;
-        let remedy = format!("Use {first} or {second}, or leave it out for {}", default(name));
-        self.defaulted(name, &remedy, |value| {
+        let remedy = format!("Use {first} or {second}, or leave it out for {}", variable.default);
+        self.defaulted(variable, &remedy, |value| {
             let found = choices.iter().find(|(word, _)| value.eq_ignore_ascii_case(word));
             found.map(|(_, choice)| *choice).ok_or_else(|| format!("it is neither {first} nor {second}"))
         })
     }
 
-    fn base_url(&mut self, name: &str, otherwise: Option<String>) -> Option<BaseUrl> {
+    /// The address; `otherwise` where the variable is not set.
+    fn base_url(&mut self, variable: Variable, otherwise: Option<String>) -> Option<BaseUrl> {
+        let value = self.value(variable).or(otherwise)?;
         let remedy = "Give an address such as https://proxy.example, or leave it out";
-        let parse = |value: &str| BaseUrl::parse(value).map_err(|error| error.to_string());
-        match self.optional(name, remedy, parse)? {
-            Some(base) => Some(base),
-            None => parse(&otherwise?).ok(),
-        }
+        self.parsed(variable, &value, remedy, |value| BaseUrl::parse(value).map_err(|error| error.to_string()))
     }
 
     fn allowlist(&mut self, guild: GuildId, roles: Vec<RoleId>) -> Option<Allowlist> {
@@ -352,7 +371,7 @@ impl Reader<'_> {
             Err(problem @ (InvalidAllowlist::Empty | InvalidAllowlist::Everyone)) => problem,
         };
         self.report(
-            "ALLOWED_ROLE_IDS",
+            ALLOWED_ROLE_IDS,
             problem.to_string(),
             "Name the roles of those who may mute agents; for everybody to be allowed, give everybody a role",
         );

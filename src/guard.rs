@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serenity::model::id::{InteractionId, UserId};
-use tokio::time::sleep;
 
 use crate::agent::AgentId;
 
 /// How much longer a toggle counts that another copy of the bot may be carrying out: a call takes up to 60 s.
 const ELSEWHERE: Duration = Duration::from_secs(60);
 
-/// Remembers who toggled which agent lately, and who was asked whether to go on. Entries live no longer than
-/// their window.
-pub struct ToggleGuard {
+/// Remembers who toggled which agent lately, and who was asked whether to go on. What counts no more is removed when
+/// the next command comes.
+pub struct RecentToggles {
     window: Duration,
     question_window: Duration,
     state: Mutex<State>,
@@ -58,7 +57,7 @@ struct Question {
 
 /// Somebody else's toggle that a command would reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Previous {
+pub struct Conflict {
     /// The command that toggled.
     pub command: InteractionId,
     /// Who gave it.
@@ -69,12 +68,13 @@ pub struct Previous {
     pub certainty: Certainty,
 }
 
-/// The permission to toggle, which counts as a toggle under way. Dropped without [`Pass::toggled`], it is as if
-/// it had never been.
-pub struct Pass {
-    guard: Arc<ToggleGuard>,
+/// The permission to toggle, which counts as a toggle under way for as long as it lives.
+pub struct Reservation {
+    toggles: Arc<RecentToggles>,
     agent: AgentId,
     command: InteractionId,
+    /// What it leaves behind when it is dropped: a toggle, or nothing.
+    leaves: Option<Certainty>,
 }
 
 /// "Go on", said to one question.
@@ -99,8 +99,8 @@ pub enum Stale {
     Unasked,
 }
 
-impl ToggleGuard {
-    /// A guard that remembers toggles for `window` (zero turns it off) and questions for `question_window`.
+impl RecentToggles {
+    /// Remembers toggles for `window` (zero remembers none) and questions for `question_window`.
     pub fn new(window: Duration, question_window: Duration) -> Arc<Self> {
         Arc::new(Self { window, question_window, state: Mutex::default() })
     }
@@ -110,42 +110,34 @@ impl ToggleGuard {
     ///
     /// # Errors
     /// The toggle that stands in the way.
-    pub fn enter(
+    pub fn try_reserve(
         self: &Arc<Self>,
         agent: AgentId,
         by: UserId,
         command: InteractionId,
         consent: Option<Consent>,
-    ) -> Result<Pass, Previous> {
-        let pass = Pass { guard: self.clone(), agent, command };
-        if self.window.is_zero() {
-            return Ok(pass);
+    ) -> Result<Reservation, Conflict> {
+        if !self.window.is_zero() {
+            let mut state = self.state();
+            state.remove_expired(self.question_window);
+            let toggles = state.toggles.entry(agent).or_default();
+            if let Some(last) = toggles.last()
+                && last.by != by
+                && consent.is_none_or(|consent| consent.reverses != last.command)
+            {
+                let Toggle { command, by, since, certainty, .. } = *last;
+                return Err(Conflict { command, by, ago: since.elapsed(), certainty });
+            }
+            let (since, certainty) = (Instant::now(), Certainty::UnderWay);
+            toggles.push(Toggle { command, by, since, until: None, certainty });
         }
-        self.forget();
-        let mut state = self.state();
-        let toggles = state.toggles.entry(agent).or_default();
-        if let Some(last) = toggles.last()
-            && last.by != by
-            && consent.is_none_or(|consent| consent.reverses != last.command)
-        {
-            let Toggle { command, by, certainty, .. } = *last;
-            let previous = Previous { command, by, ago: last.since.elapsed(), certainty };
-            // Ends the loan of the state before the pass is dropped, which takes it again.
-            drop(state);
-            return Err(previous);
-        }
-        let (since, certainty) = (Instant::now(), Certainty::UnderWay);
-        toggles.push(Toggle { command, by, since, until: None, certainty });
-        drop(state);
-        Ok(pass)
+        Ok(Reservation { toggles: self.clone(), agent, command, leaves: None })
     }
 
     /// Remembers that `to` is asked, by the answer to `command`, whether to go on.
-    pub fn ask(self: &Arc<Self>, command: InteractionId, to: UserId, agent: AgentId, about: InteractionId) {
-        self.forget_after(self.question_window);
-        let mut state = self.state();
+    pub fn ask(&self, command: InteractionId, to: UserId, agent: AgentId, about: InteractionId) {
         let question = Question { to, agent, about, asked: Instant::now(), answered: false };
-        state.questions.insert(command, question);
+        self.state().questions.insert(command, question);
     }
 
     /// Takes a question back that nobody got to see.
@@ -179,59 +171,54 @@ impl ToggleGuard {
         }
     }
 
-    /// Forgets what its window is over for.
-    fn forget(&self) {
-        let mut state = self.state();
-        for toggles in state.toggles.values_mut() {
-            toggles.retain(|toggle| toggle.until.is_none_or(|until| Instant::now() < until));
-        }
-        state.toggles.retain(|_, toggles| !toggles.is_empty());
-        state.toggles.shrink_to_fit();
-        state.questions.retain(|_, question| question.asked.elapsed() < self.question_window);
-        state.questions.shrink_to_fit();
-    }
-
-    fn forget_after(self: &Arc<Self>, window: Duration) {
-        let guard = Arc::downgrade(self);
-        tokio::spawn(async move {
-            sleep(window).await;
-            if let Some(guard) = guard.upgrade() {
-                guard.forget();
-            }
-        });
-    }
-
     /// No panic happens while the state is held, and if one did, the state would still be whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pass {
-    /// The toggle was carried out, or may have been: it counts from now on. What happens in another copy takes
-    /// some time yet.
-    pub fn toggled(self, certainty: Certainty) {
-        if self.guard.window.is_zero() {
-            return;
+impl State {
+    fn remove_expired(&mut self, question_window: Duration) {
+        let now = Instant::now();
+        for toggles in self.toggles.values_mut() {
+            toggles.retain(|toggle| toggle.until.is_none_or(|until| now < until));
         }
-        let window = self.guard.window + if certainty == Certainty::Elsewhere { ELSEWHERE } else { Duration::ZERO };
-        self.guard.forget_after(window);
-        let mut state = self.guard.state();
-        let mut toggles = state.toggles.get_mut(&self.agent).into_iter().flatten();
-        if let Some(toggle) = toggles.find(|toggle| toggle.command == self.command) {
-            let now = Instant::now();
-            (toggle.since, toggle.until, toggle.certainty) = (now, Some(now + window), certainty);
-        }
+        self.toggles.retain(|_, toggles| !toggles.is_empty());
+        self.questions.retain(|_, question| question.asked.elapsed() < question_window);
     }
 }
 
-impl Drop for Pass {
+impl Reservation {
+    /// From now on the toggle may have been carried out, should nobody say more of it.
+    pub fn call_begins(&mut self) {
+        self.leaves = Some(Certainty::Perhaps);
+    }
+
+    /// The toggle was carried out, or may have been: it counts from now on. What happens in another copy takes some
+    /// time yet.
+    pub fn commit(mut self, certainty: Certainty) {
+        self.leaves = Some(certainty);
+    }
+
+    /// It was not carried out: as if it had never been.
+    pub fn release(mut self) {
+        self.leaves = None;
+    }
+}
+
+impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut state = self.guard.state();
-        if let Some(toggles) = state.toggles.get_mut(&self.agent) {
-            toggles.retain(|toggle| toggle.command != self.command || toggle.until.is_some());
-            if toggles.is_empty() {
-                state.toggles.remove(&self.agent);
+        let mut state = self.toggles.state();
+        let Some(toggles) = state.toggles.get_mut(&self.agent) else { return };
+        match self.leaves {
+            None => toggles.retain(|toggle| toggle.command != self.command),
+            Some(certainty) => {
+                let now = Instant::now();
+                let more = if certainty == Certainty::Elsewhere { ELSEWHERE } else { Duration::ZERO };
+                let until = Some(now + self.toggles.window + more);
+                for toggle in toggles.iter_mut().filter(|toggle| toggle.command == self.command) {
+                    (toggle.since, toggle.until, toggle.certainty) = (now, until, certainty);
+                }
             }
         }
     }

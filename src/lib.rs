@@ -5,13 +5,13 @@
 //! 1. [`config`] reads the environment, [`app`] assembles everything and runs it.
 //! 2. [`discord`] receives an interaction from the gateway and hands it to its handler.
 //! 3. [`access`] decides who may use the command, [`guard`] whether somebody else was there just before.
-//! 4. Discord is told "working on it". Only if it accepts that, [`wolkvox`] is called, once. Both go out through
-//!    [`http`].
+//! 4. Discord is told "working on it". Only if it accepts that, [`wolkvox`] is called, once.
 //! 5. The [`outcome::Outcome`] becomes a sentence in [`reply`], a line in [`audit`], and goes back.
 //!
-//! Dependencies point one way: `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}.
-//! [`wolkvox`] knows nothing of Discord. Discord's ids are serenity's types everywhere; the rest of serenity
-//! is used in [`discord`] alone.
+//! `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}. [`wolkvox`] knows nothing of
+//! Discord. [`config`] builds the settings of each and is imported by none of them. [`reply`] holds all words; for
+//! text from elsewhere it asks `discord::markdown`. Discord's ids are serenity's types everywhere; the rest of
+//! serenity is used in [`discord`] alone. [`net`] makes every connection, [`retry`] every pause.
 
 pub mod access;
 pub mod agent;
@@ -22,10 +22,10 @@ pub mod config;
 pub mod directory;
 pub mod discord;
 pub mod guard;
-pub mod http;
 pub mod limits;
 pub mod net;
 pub mod outcome;
 pub mod reply;
+pub mod retry;
 pub mod telemetry;
 pub mod wolkvox;

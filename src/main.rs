@@ -80,7 +80,7 @@ fn run(runtime: &Runtime) -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour, std::io::stdout);
     let result = set_global_default(log).map_err(|error| error.to_string()).and_then(|()| {
-        let app = App::build(config).map_err(|error| wolkvox_bot::net::chain(&error))?;
+        let app = App::build(config).map_err(|error| wolkvox_bot::net::error_chain(&error))?;
         runtime.block_on(async {
             let shutdown = shutdown().map_err(|error| format!("signals can't be received: {error}"))?;
             app.run(shutdown).await.map_err(|error| error.to_string())

@@ -3,15 +3,15 @@
 //!
 //! A reply says first what happened, then what to do, and claims no more than is known.
 
-use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::access::Denial;
 use crate::agent::AgentId;
-use crate::guard::{Certainty, Previous, Stale};
+use crate::discord::markdown::{escape_markdown, plain_text, truncate, width};
+use crate::guard::{Certainty, Conflict, Stale};
 use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 
 /// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
@@ -71,7 +71,7 @@ pub struct Agent {
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.name {
-            write!(f, "{} · ", harmless(&name.replace(['\n', '\r'], " "), MAX_CHOICE))?;
+            write!(f, "{} · ", escape_markdown(&name.replace(['\n', '\r'], " "), MAX_CHOICE))?;
         }
         self.id.fmt(f)
     }
@@ -107,7 +107,7 @@ pub fn option_description_with_names(language: Language) -> &'static str {
 /// A suggestion while the agent is being typed.
 pub fn choice(name: &str, id: AgentId) -> String {
     let number = format!(" · {id}");
-    let mut text = plain(name);
+    let mut text = plain_text(name);
     truncate(&mut text, MAX_CHOICE - number.chars().count());
     text + &number
 }
@@ -283,9 +283,9 @@ pub fn invalid_agent(language: Language) -> String {
 }
 
 /// Somebody else toggled the agent just before: asks whether to go on.
-pub fn guarded(language: Language, agent: &Agent, previous: &Previous) -> String {
-    let (by, ago) = (previous.by, seconds(language, previous.ago));
-    match previous.certainty {
+pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String {
+    let (by, ago) = (conflict.by, seconds(language, conflict.ago));
+    match conflict.certainty {
         Certainty::UnderWay => language.pick(
             format!(
                 "**Not sent:** <@{by}> asked to toggle agent {agent} {ago} ago, and that is still under way. Going \
@@ -382,101 +382,7 @@ pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome
 /// `head`, what Wolkvox said (or `nothing`), `tail`: never longer than a message may be.
 fn said(head: &str, msg: &str, nothing: &str, tail: &str) -> String {
     let room = MAX_MESSAGE - width(head) - width(tail);
-    let msg = harmless(msg, room);
+    let msg = escape_markdown(msg, room);
     let msg = if msg.is_empty() { nothing } else { &msg };
     [head, msg, tail].concat()
-}
-
-/// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no HTML, nothing that
-/// turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
-fn harmless(text: &str, room: usize) -> String {
-    // Nearly all that Wolkvox says.
-    if text.len() <= room && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ') {
-        return text.trim().to_owned();
-    }
-    let text = plain(text);
-    let mut shown = String::with_capacity(text.len());
-    let mut used = 0;
-    let mut line_start = true;
-    for (at, char) in text.char_indices() {
-        let escaped = match char {
-            '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '[' | ']' => true,
-            '#' | '>' | '-' | '+' => line_start,
-            // "1. " would begin a list.
-            '.' => text[..at].rsplit('\n').next().is_some_and(is_number),
-            _ => false,
-        };
-        line_start = char == '\n' || (line_start && char == ' ');
-        let cost = usize::from(escaped) + char.len_utf16();
-        // One unit is kept for the sign that something was cut, unless this is all there is.
-        let last = at + char.len_utf8() == text.len();
-        if used + cost + usize::from(!last) > room {
-            shown.push('…');
-            break;
-        }
-        if escaped {
-            shown.push('\\');
-        }
-        shown.push(char);
-        used += cost;
-    }
-    shown
-}
-
-fn is_number(text: &str) -> bool {
-    let text = text.trim_start();
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Without HTML, control characters and marks that turn the writing direction.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for char in without_html(text).chars() {
-        match char {
-            '\n' => plain.push('\n'),
-            '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\r' => {}
-            char if char.is_control() => plain.push(' '),
-            char => plain.push(char),
-        }
-    }
-    plain.trim().to_owned()
-}
-
-/// Leaves out HTML tags, and the whole text where it is a page.
-fn without_html(text: &str) -> Cow<'_, str> {
-    if !text.contains('<') {
-        return text.into();
-    }
-    let start = text.trim_start().to_ascii_lowercase();
-    if ["<!doctype", "<html", "<head", "<body"].iter().any(|page| start.starts_with(page)) {
-        return "".into();
-    }
-    let mut left = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(open) = rest.find('<') {
-        let (before, tag) = rest.split_at(open);
-        left.push_str(before);
-        let named = tag[1..].trim_start_matches('/').starts_with(|c: char| c.is_ascii_alphabetic() || c == '!');
-        match tag.find('>') {
-            Some(close) if named => rest = &tag[close + 1..],
-            _ => {
-                left.push('<');
-                rest = &tag[1..];
-            }
-        }
-    }
-    left.push_str(rest);
-    left.into()
-}
-
-fn width(text: &str) -> usize {
-    text.encode_utf16().count()
-}
-
-fn truncate(text: &mut String, chars: usize) {
-    if let Some((cut, _)) = text.char_indices().nth(chars) {
-        let keep = text[..cut].char_indices().next_back().map_or(0, |(at, _)| at);
-        text.truncate(keep);
-        let _ = write!(text, "…");
-    }
 }

@@ -1,7 +1,7 @@
 //! What people see when they type `/mute`.
 
 use serde_json::{Value, json};
-use wolkvox_bot::config::Visibility;
+use wolkvox_bot::discord::Visibility;
 
 use crate::support::bot::World;
 use crate::support::discord::{self, Actor, stranger, supervisor};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use wolkvox_bot::config::{Config, Draft, Problems, VARIABLES, Visibility};
+use wolkvox_bot::config::{Config, Draft, Problems, VARIABLES};
+use wolkvox_bot::discord::Visibility;
 
 use crate::support::bot::{Process, variables};
 use crate::support::discord::{self, Discord};
@@ -131,7 +132,7 @@ async fn with_nothing_configured_it_names_every_variable_the_example_and_the_san
     let (code, told) = Process::start(&HashMap::new(), &[]).ended().await;
     assert_eq!(code, Some(2));
     for variable in VARIABLES {
-        assert_eq!(told.contains(variable.name), variable.needed, "{}: {told}", variable.name);
+        assert_eq!(told.contains(variable.name), variable.required, "{}: {told}", variable.name);
     }
     assert!(told.contains("Copy .env.example to .env"), "{told}");
     assert!(told.contains("cargo run --example sandbox"), "{told}");

@@ -21,7 +21,7 @@ fn the_readme_has_a_row_for_every_variable_and_no_other() {
     let expected: Vec<(String, String)> = VARIABLES
         .iter()
         .map(|variable| {
-            let default = match (variable.needed, variable.default) {
+            let default = match (variable.required, variable.default) {
                 (true, _) => "yes".to_owned(),
                 (false, "") => "–".to_owned(),
                 (false, default) => format!("`{default}`"),
@@ -42,7 +42,7 @@ fn the_example_has_a_line_for_every_variable_and_no_other() {
         .collect();
     let expected: Vec<String> = VARIABLES
         .iter()
-        .map(|variable| match variable.needed {
+        .map(|variable| match variable.required {
             true => format!("{}=", variable.name),
             false => format!("#{}={}", variable.name, variable.default),
         })

@@ -8,7 +8,7 @@ use serde_json::json;
 use serenity::model::id::{InteractionId, UserId};
 use wolkvox_bot::access::Denial;
 use wolkvox_bot::agent::AgentId;
-use wolkvox_bot::guard::{Certainty, Previous, Stale};
+use wolkvox_bot::guard::{Certainty, Conflict, Stale};
 use wolkvox_bot::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 use wolkvox_bot::reply::{self, Agent, Language};
 
@@ -37,7 +37,7 @@ fn all_sentences() -> String {
     for why in [Unknown::TimedOut, Unknown::ConnectionLost, Unknown::Unreadable { status: 502 }, Unknown::Fault] {
         outcomes.push(Outcome::Unknown(why));
     }
-    let previous = |certainty, seconds| Previous {
+    let previous = |certainty, seconds| Conflict {
         command: InteractionId::new(7),
         by: UserId::new(501),
         ago: Duration::from_secs(seconds),

@@ -1,17 +1,17 @@
-//! Certificates are verified against the authorities of the system: here, of `SSL_CERT_FILE`.
+//! Certificates are verified against the authorities of the system: here, of `SSL_CERT_FILE`. One that does not hold
+//! is told in words that say what to mend.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509, X509NameBuilder};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use wolkvox_bot::net::BaseUrl;
 
 use crate::support::bot::{Process, World, check_secrets, variables};
@@ -19,63 +19,51 @@ use crate::support::discord::{Discord, supervisor};
 use crate::support::http;
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
+const AUTHORITY: &str = "its certificate was issued by an authority that this machine does not trust";
+const HOST: &str = "its certificate is for another host";
+const EXPIRED: &str = "its certificate has expired or is not valid yet";
+const TOO_OLD: &str = "it offers only encryption that is too old to be safe";
+
 struct Authority {
-    certificate: X509,
-    key: PKey<Private>,
-}
-
-fn key() -> PKey<Private> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
-}
-
-fn certificate(name: &str, key: &PKey<Private>, issuer: Option<&Authority>, expired: bool) -> X509 {
-    let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    let serial = BigNum::from_u32(fastrand::u32(1..)).unwrap().to_asn1_integer().unwrap();
-    builder.set_serial_number(&serial).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(issuer.map_or(&subject, |issuer| issuer.certificate.subject_name())).unwrap();
-    builder.set_pubkey(key).unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
-    let end = if expired { now - 3600 } else { now + 86_400 };
-    builder.set_not_before(&Asn1Time::from_unix(now - 86_400).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::from_unix(end).unwrap()).unwrap();
-    match issuer {
-        None => builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap(),
-        Some(issuer) => {
-            let context = builder.x509v3_context(Some(&issuer.certificate), None);
-            let names = SubjectAlternativeName::new().dns(name).build(&context).unwrap();
-            builder.append_extension(names).unwrap();
-        }
-    }
-    builder.sign(issuer.map_or(key, |issuer| &issuer.key), MessageDigest::sha256()).unwrap();
-    builder.build()
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 fn authority(name: &str) -> Authority {
-    let key = key();
-    Authority { certificate: certificate(name, &key, None, false), key }
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Authority { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
 }
 
 /// Writes an authority's certificate to a file of its own.
 fn file(authority: &Authority) -> PathBuf {
     let path = std::env::temp_dir().join(format!("wolkvox-bot-test-ca-{}.pem", fastrand::u64(..)));
-    std::fs::write(&path, authority.certificate.to_pem().unwrap()).unwrap();
+    std::fs::write(&path, &authority.pem).unwrap();
     path
 }
 
-/// Wolkvox behind TLS, with a certificate for `name`.
-async fn wolkvox(issuer: &Authority, name: &str, expired: bool) -> Wolkvox {
-    let key = key();
-    let certificate = certificate(name, &key, Some(issuer), expired);
-    let identity =
-        native_tls::Identity::from_pkcs8(&certificate.to_pem().unwrap(), &key.private_key_to_pem_pkcs8().unwrap());
-    let acceptor = native_tls::TlsAcceptor::new(identity.unwrap()).unwrap();
-    let acceptor = tokio_native_tls::TlsAcceptor::from(acceptor);
+/// What a server shows: a certificate for `name`, signed by itself where there is no issuer.
+fn acceptor(issuer: Option<&Authority>, name: &str, expired: bool) -> TlsAcceptor {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    if expired {
+        params.not_after = date_time_ymd(2024, 1, 1);
+    }
+    let certificate = match issuer {
+        Some(authority) => params.signed_by(&key, &authority.issuer),
+        None => params.self_signed(&key),
+    };
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate.unwrap().der().clone()], key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
+}
+
+/// Wolkvox behind TLS.
+async fn wolkvox(acceptor: TlsAcceptor) -> Wolkvox {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let wolkvox = Wolkvox::new(format!("https://localhost:{}", listener.local_addr().unwrap().port()));
     let server = wolkvox.clone();
@@ -90,8 +78,23 @@ async fn wolkvox(issuer: &Authority, name: &str, expired: bool) -> Wolkvox {
     wolkvox
 }
 
-/// What a supervisor reads when the bot trusts `trusted`.
-async fn reply(trusted: &Authority, wolkvox: &Wolkvox) -> String {
+/// The address of a server that knows no encryption newer than TLS 1.1: it answers with the alert for that.
+async fn old_server() -> String {
+    const PROTOCOL_VERSION: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46];
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&PROTOCOL_VERSION).await;
+        }
+    });
+    url
+}
+
+/// What a supervisor reads when the bot trusts `trusted`, and the log.
+async fn reply(trusted: &Authority, wolkvox: &Wolkvox) -> (String, String) {
     let discord = Discord::start().await;
     let mut variables = variables(&discord, wolkvox);
     let path = file(trusted);
@@ -102,30 +105,100 @@ async fn reply(trusted: &Authority, wolkvox: &Wolkvox) -> String {
     let reply = discord.reply(discord.mute(&supervisor(), 1001)).await;
     check_secrets(&discord, &process.log.text());
     std::fs::remove_file(path).unwrap();
-    reply
+    (reply, process.log.text())
+}
+
+/// What `check` prints with these variables.
+async fn check(variables: &HashMap<&'static str, String>) -> String {
+    let process = Process::start(variables, &["check"]);
+    let log = process.log.clone();
+    assert_eq!(process.ended().await.0, Some(1));
+    log.text()
 }
 
 #[tokio::test]
 async fn a_trusted_certificate_is_accepted() {
     let ours = authority("Ours");
-    let wolkvox = wolkvox(&ours, "localhost", false).await;
-    assert!(reply(&ours, &wolkvox).await.starts_with(SUCCESS));
+    let wolkvox = wolkvox(acceptor(Some(&ours), "localhost", false)).await;
+    assert!(reply(&ours, &wolkvox).await.0.starts_with(SUCCESS));
     assert_eq!(wolkvox.toggles(1001), 1);
 }
 
 #[tokio::test]
 async fn with_a_certificate_that_is_not_trusted_nothing_is_sent() {
     let (ours, theirs) = (authority("Ours"), authority("Theirs"));
-    for (issuer, name, expired) in
-        [(&theirs, "localhost", false), (&ours, "elsewhere.example", false), (&ours, "localhost", true)]
-    {
-        let wolkvox = wolkvox(issuer, name, expired).await;
-        let reply = reply(&ours, &wolkvox).await;
-        assert!(reply.starts_with("**Not sent:** there is no connection to Wolkvox."), "{name}: {reply}");
+    for (acceptor, words) in [
+        (acceptor(Some(&theirs), "localhost", false), AUTHORITY),
+        (acceptor(None, "localhost", false), AUTHORITY),
+        (acceptor(Some(&ours), "elsewhere.example", false), HOST),
+        (acceptor(Some(&ours), "localhost", true), EXPIRED),
+    ] {
+        let wolkvox = wolkvox(acceptor).await;
+        let (reply, log) = reply(&ours, &wolkvox).await;
+        assert!(reply.starts_with("**Not sent:** there is no connection to Wolkvox."), "{words}: {reply}");
+        let told = log.lines().find(|line| line.contains(words));
+        assert!(told.is_some_and(|line| line.contains("SSL_CERT_FILE") || words == EXPIRED), "{words}: {log}");
         assert!(wolkvox.connections_made() >= 1);
         assert_eq!(wolkvox.requests(), 0);
         assert_eq!(wolkvox.state(|state| state.violations.len()), 0);
     }
+}
+
+#[tokio::test]
+async fn check_says_in_words_what_is_wrong_with_a_certificate() {
+    let (ours, theirs) = (authority("Ours"), authority("Theirs"));
+    let path = file(&ours);
+    let untrusted = wolkvox(acceptor(Some(&theirs), "localhost", false)).await;
+    let misnamed = wolkvox(acceptor(Some(&ours), "elsewhere.example", false)).await;
+    let expired = wolkvox(acceptor(Some(&ours), "localhost", true)).await;
+    let old = Wolkvox::new(old_server().await);
+    for (wolkvox, words) in [(untrusted, AUTHORITY), (misnamed, HOST), (expired, EXPIRED), (old, TOO_OLD)] {
+        let discord = Discord::start().await;
+        let mut variables = variables(&discord, &wolkvox);
+        variables.insert("SSL_CERT_FILE", path.to_str().unwrap().to_owned());
+        let told = check(&variables).await;
+        let line = told.lines().find(|line| line.contains("Wolkvox")).unwrap();
+        assert!(line.contains(words) && line.contains("SSL_CERT_FILE"), "{words}: {line}");
+        assert!(!line.contains("internet"), "{line}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn without_any_authority_the_bot_and_check_say_where_to_get_them() {
+    let discord = Discord::start().await;
+    let mut variables = variables(&discord, &Wolkvox::new("https://localhost:1".to_owned()));
+    let nowhere = std::env::temp_dir().join("wolkvox-bot-no-such-file.pem");
+    variables.insert("SSL_CERT_FILE", nowhere.to_str().unwrap().to_owned());
+    let told = check(&variables).await;
+    assert!(told.contains("FAIL  Wolkvox: no certificate authorities were found on this machine"), "{told}");
+    assert!(told.contains("ca-certificates") && told.contains("SSL_CERT_FILE"), "{told}");
+    let (code, told) = Process::start(&variables, &[]).ended().await;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("no certificate authorities were found on this machine"), "{told}");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_because_of_a_certificate_says_so() {
+    let theirs = authority("Theirs");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let acceptor = acceptor(Some(&theirs), "localhost", false);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let change = |config: &mut wolkvox_bot::config::Config| {
+        config.discord.api = BaseUrl::parse(&url).unwrap();
+        config.limits.disconnected = Duration::from_secs(1);
+    };
+    let mut world = World::unconnected(change, |_, _| {}).await;
+    let told = world.bot.ended().await.unwrap_err().to_string();
+    assert!(told.contains(AUTHORITY) && told.contains("SSL_CERT_FILE"), "{told}");
+    assert!(!told.contains("internet"), "{told}");
+    world.log.until_contains(AUTHORITY).await;
+    world.settle();
 }
 
 #[tokio::test]

@@ -1,51 +1,52 @@
-//! The connection that interactions come in through.
+//! The connection that interactions come in through (Discord, "Gateway").
 //!
-//! serenity's own client drops what it can't decode without a word, reconnects without a pause, goes on for
-//! ever with a wrong token and wakes up twice a second; its `Shard` can't be read from outside the crate. The
-//! protocol is small when only interactions are wanted, so it is spoken here (Discord, "Gateway").
+//! serenity's own client drops what it can't decode without a word, reconnects without a pause, goes on for ever with
+//! a wrong token and wakes up twice a second; its `Shard` can't be read from outside the crate, and its TLS carries
+//! known vulnerabilities. The protocol is small when only interactions are wanted, so it is spoken here.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use native_tls::TlsConnector;
-use reqwest::Url;
+use reqwest::{Upgraded, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
+use serenity::constants::{Opcode, close_codes};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::interaction::Payload;
 use super::rest::Rest;
 use crate::net;
+use crate::retry::Backoff;
 
-/// How long a connection may take to be made, and then to become ready.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to become ready once it is made.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long sending one message may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that was ready for this long was a good one: the next is tried without a pause.
-const GOOD: Duration = Duration::from_secs(10);
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// The same for a session that Discord ended, since a new one counts towards the 1000 IDENTIFYs a day.
-const GOOD_SESSION: Duration = Duration::from_secs(300);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-const INTERACTION_CREATE: &str = "INTERACTION_CREATE";
+const SESSION_STABLE_AFTER: Duration = Duration::from_secs(300);
+/// The pauses before the next connection otherwise: at most six are made within 10 s, one in 30 s in the long run.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+/// Our own code for a connection that is given up: any but 1000 and 1001 leaves the session to be resumed.
+const RESUMABLE: u16 = 4000;
+/// A session began with an API version that Discord no longer speaks. serenity has no name for it.
+const INVALID_API_VERSION: u16 = 4012;
 
 /// The gateway's client.
 pub struct Gateway<'a> {
-    /// Tells the gateway's address.
+    /// Tells the gateway's address, and makes the connection.
     pub rest: &'a Rest,
     /// The bot's token.
     pub token: &'a SecretString,
-    /// The TLS configuration.
-    pub tls: &'a TlsConnector,
     /// How long it may be without a ready connection before it gives up.
     pub give_up_after: Duration,
 }
@@ -68,6 +69,8 @@ pub enum GatewayError {
 struct Session {
     id: String,
     resume_url: Option<Url>,
+    /// The sequence number of the last event.
+    seq: Option<u64>,
 }
 
 /// How one connection ended.
@@ -80,23 +83,21 @@ enum End {
     Invalid,
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
 /// What survives a connection.
 struct State {
     session: Option<Session>,
-    seq: Option<u64>,
     ready_since: Option<Instant>,
     down_since: Instant,
 }
 
-/// A message of the gateway, with `D` as its data.
+/// A message of the gateway.
 #[derive(Deserialize)]
-struct Frame<'a, D> {
-    op: u8,
+struct Frame<'a> {
+    op: Opcode,
     s: Option<u64>,
     t: Option<&'a str>,
-    d: Option<D>,
+    #[serde(borrow)]
+    d: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -111,19 +112,14 @@ struct Ready {
 }
 
 impl Gateway<'_> {
-    /// Stays connected until `stop` is cancelled, and hands the payload of every interaction to `dispatch`, or why
-    /// it is none.
+    /// Stays connected until `stop` is cancelled, and hands the payload of every interaction to `handle`.
     ///
     /// # Errors
     /// When Discord refuses for good, or was out of reach for too long.
-    pub async fn run(
-        &self,
-        stop: &CancellationToken,
-        mut dispatch: impl FnMut(serde_json::Result<Payload<'_>>),
-    ) -> Result<(), GatewayError> {
-        let mut state = State { session: None, seq: None, ready_since: None, down_since: Instant::now() };
-        let mut failures = 0;
-        let mut extra = Duration::ZERO;
+    pub async fn run(&self, stop: &CancellationToken, mut handle: impl FnMut(Payload<'_>)) -> Result<(), GatewayError> {
+        let mut state = State { session: None, ready_since: None, down_since: Instant::now() };
+        let mut backoff = BACKOFF;
+        let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
@@ -131,20 +127,23 @@ impl Gateway<'_> {
                 () = sleep_until(state.down_since + self.give_up_after) => {
                     return Err(GatewayError::Unreachable(self.give_up_after));
                 }
-                () = sleep(pause(failures).max(extra)) => {}
+                () = sleep(pause) => {}
             }
-            extra = Duration::ZERO;
-            let end = self.connection(stop, &mut state, &mut dispatch).await;
-            if let Some(ready_since) = state.ready_since.take() {
-                let good = if matches!(end, End::Invalid) { GOOD_SESSION } else { GOOD };
-                failures = if ready_since.elapsed() >= good { 0 } else { failures + 1 };
-                state.down_since = Instant::now();
+            let end = self.connection(stop, &mut state, &mut handle).await;
+            let stable_after = if matches!(end, End::Invalid) { SESSION_STABLE_AFTER } else { STABLE_AFTER };
+            let ready_since = state.ready_since.take();
+            if ready_since.is_some_and(|since| since.elapsed() >= stable_after) {
+                backoff = BACKOFF;
+                pause = Duration::ZERO;
             } else {
-                failures += 1;
-                // The resume address may be what is out of reach.
-                if let Some(session) = &mut state.session {
-                    session.resume_url = None;
-                }
+                // Not all bots that Discord dropped come back at once.
+                pause = backoff.pause().mul_f64(1.0 + fastrand::f64() / 4.0);
+            }
+            match (ready_since, &mut state.session) {
+                (Some(_), _) => state.down_since = Instant::now(),
+                // The address to resume at may be what is out of reach.
+                (None, Some(session)) => session.resume_url = None,
+                (None, None) => {}
             }
             match end {
                 End::Stopped => return Ok(()),
@@ -154,7 +153,7 @@ impl Gateway<'_> {
                     tracing::info!("Discord ended the session, a new one is begun");
                     state.session = None;
                     // "Wait a random amount of time, between 1 and 5 seconds" ("Gateway", resuming).
-                    extra = Duration::from_secs(1).mul_f64(1.0 + 4.0 * fastrand::f64());
+                    pause = pause.max(Duration::from_secs(1).mul_f64(1.0 + 4.0 * fastrand::f64()));
                 }
             }
         }
@@ -164,7 +163,7 @@ impl Gateway<'_> {
         &self,
         stop: &CancellationToken,
         state: &mut State,
-        dispatch: &mut impl FnMut(serde_json::Result<Payload<'_>>),
+        handle: &mut impl FnMut(Payload<'_>),
     ) -> End {
         let give_up = sleep_until(state.down_since + self.give_up_after);
         let socket = tokio::select! {
@@ -183,33 +182,26 @@ impl Gateway<'_> {
             acknowledged: true,
             ready_by: Instant::now() + READY_TIMEOUT,
         };
-        let end = self.converse(&mut connection, stop, state, dispatch).await;
-        // 1000 ends the session, any other code leaves it to be resumed ("Gateway", disconnecting).
-        let code = if matches!(end, End::Stopped) { CloseCode::Normal } else { CloseCode::Library(4000) };
+        let end = self.converse(&mut connection, stop, state, handle).await;
+        let code = if matches!(end, End::Stopped) { CloseCode::Normal } else { CloseCode::Library(RESUMABLE) };
         let frame = CloseFrame { code, reason: "".into() };
         let _ = timeout(Duration::from_secs(1), connection.socket.close(Some(frame))).await;
         end
     }
 
-    async fn connect(&self, state: &State) -> Result<Socket, End> {
-        let lost = |why: String| End::Lost(why);
+    async fn connect(&self, state: &State) -> Result<WebSocketStream<Upgraded>, End> {
         let resume_url = state.session.as_ref().and_then(|session| session.resume_url.clone());
         let mut url = match resume_url {
             Some(url) => url,
             None => match self.rest.gateway().await {
-                Ok(url) => address(&url).ok_or_else(|| lost("the gateway's address is not wss".to_owned()))?,
+                Ok(url) => address(&url).ok_or_else(|| End::Lost("the gateway's address is not wss".to_owned()))?,
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
-                Err(error) => return Err(lost(error.to_string())),
+                Err(error) => return Err(End::Lost(error.to_string())),
             },
         };
         url.set_query(Some("v=10&encoding=json"));
-        let tls = Connector::NativeTls(self.tls.clone());
-        let connecting = connect_async_tls_with_config(url.as_str(), None, true, Some(tls));
-        match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(lost(net::chain(&error))),
-            Err(_) => Err(lost("it took too long".to_owned())),
-        }
+        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(error.to_string()))?;
+        Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }
 
     async fn converse(
@@ -217,7 +209,7 @@ impl Gateway<'_> {
         connection: &mut Connection,
         stop: &CancellationToken,
         state: &mut State,
-        dispatch: &mut impl FnMut(serde_json::Result<Payload<'_>>),
+        handle: &mut impl FnMut(Payload<'_>),
     ) -> End {
         let mut stopped = pin!(stop.cancelled());
         let mut late = pin!(sleep_until(connection.ready_by.min(state.down_since + self.give_up_after)));
@@ -237,7 +229,7 @@ impl Gateway<'_> {
                         return End::Lost("a heartbeat was not answered".to_owned());
                     }
                     connection.acknowledged = false;
-                    if let Err(end) = connection.beat(state.seq).await {
+                    if let Err(end) = connection.beat(state).await {
                         return end;
                     }
                     continue;
@@ -246,9 +238,9 @@ impl Gateway<'_> {
             };
             let end = match message {
                 None => End::Lost("it was closed".to_owned()),
-                Some(Err(error)) => End::Lost(net::chain(&error)),
+                Some(Err(error)) => End::Lost(net::error_chain(&error)),
                 Some(Ok(Message::Close(frame))) => closed(frame.as_ref()),
-                Some(Ok(Message::Text(text))) => match self.receive(&text, connection, state, dispatch).await {
+                Some(Ok(Message::Text(text))) => match self.receive(&text, connection, state, handle).await {
                     Ok(()) => continue,
                     Err(end) => end,
                 },
@@ -263,29 +255,31 @@ impl Gateway<'_> {
         text: &str,
         connection: &mut Connection,
         state: &mut State,
-        dispatch: &mut impl FnMut(serde_json::Result<Payload<'_>>),
+        handle: &mut impl FnMut(Payload<'_>),
     ) -> Result<(), End> {
-        // Nearly every message is an interaction: to take it for one first spares it from being read twice.
-        if let Ok(Frame { op: 0, s, t: Some(INTERACTION_CREATE), d: Some(payload) }) = serde_json::from_str(text) {
-            dispatch(Ok(payload));
-            state.seq = s.or(state.seq);
-            return Ok(());
-        }
-        let Ok(frame) = serde_json::from_str::<Frame<'_, &RawValue>>(text) else {
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else {
             tracing::warn!("a message from the gateway can't be understood");
             return Ok(());
         };
         let data = frame.d.map_or("null", RawValue::get);
         match frame.op {
-            0 => {
+            Opcode::Dispatch => {
                 match frame.t.unwrap_or_default() {
-                    INTERACTION_CREATE => dispatch(serde_json::from_str(data)),
+                    "INTERACTION_CREATE" => match serde_json::from_str(data) {
+                        Ok(payload) => handle(payload),
+                        // Not the error's own words: they may quote the interaction's token.
+                        Err(error) => tracing::warn!(
+                            "an interaction was left alone because it can't be understood: {:?} error at column {}",
+                            error.classify(),
+                            error.column()
+                        ),
+                    },
                     "READY" => {
                         let Ok(ready) = serde_json::from_str::<Ready>(data) else {
                             return Err(End::Lost("its READY can't be understood".to_owned()));
                         };
                         let resume_url = ready.resume_gateway_url.as_deref().and_then(address);
-                        state.session = Some(Session { id: ready.session_id, resume_url });
+                        state.session = Some(Session { id: ready.session_id, resume_url, seq: None });
                         state.ready_since = Some(Instant::now());
                         tracing::info!("connected to Discord, ready for commands");
                     }
@@ -295,38 +289,41 @@ impl Gateway<'_> {
                     }
                     _ => {}
                 }
-                state.seq = frame.s.or(state.seq);
+                if let Some(session) = &mut state.session {
+                    session.seq = frame.s.or(session.seq);
+                }
             }
-            1 => connection.beat(state.seq).await?,
-            7 => return Err(End::Lost("Discord asked for a new connection".to_owned())),
-            9 if data == "true" => return Err(End::Lost("Discord wants the session resumed".to_owned())),
-            9 => return Err(End::Invalid),
-            10 => {
+            Opcode::Heartbeat => connection.beat(state).await?,
+            Opcode::Reconnect => return Err(End::Lost("Discord asked for a new connection".to_owned())),
+            Opcode::InvalidSession if data == "true" => {
+                return Err(End::Lost("Discord wants the session resumed".to_owned()));
+            }
+            Opcode::InvalidSession => return Err(End::Invalid),
+            Opcode::Hello => {
                 let Ok(hello) = serde_json::from_str::<Hello>(data) else {
                     return Err(End::Lost("its HELLO can't be understood".to_owned()));
                 };
                 let interval = Duration::from_millis(hello.heartbeat_interval.max(1));
                 connection.heartbeat = Some(interval);
                 connection.next_beat = Instant::now() + interval.mul_f64(fastrand::f64());
-                connection.send(&self.introduction(state)).await?;
+                connection.send(&self.identify_or_resume(state)).await?;
             }
-            11 => connection.acknowledged = true,
+            Opcode::HeartbeatAck => connection.acknowledged = true,
             _ => {}
         }
         Ok(())
     }
 
-    /// RESUME where there is a session, else IDENTIFY. Interactions need no intent.
-    fn introduction(&self, state: &mut State) -> serde_json::Value {
+    fn identify_or_resume(&self, state: &State) -> serde_json::Value {
         let token = self.token.expose_secret();
         match &state.session {
-            Some(session) => {
-                json!({"op": 6, "d": {"token": token, "session_id": session.id, "seq": state.seq}})
+            Some(Session { id, seq, .. }) => {
+                json!({"op": Opcode::Resume, "d": {"token": token, "session_id": id, "seq": seq}})
             }
             None => {
-                state.seq = None;
                 let properties = json!({"os": std::env::consts::OS, "browser": "wolkvox-bot", "device": "wolkvox-bot"});
-                json!({"op": 2, "d": {"token": token, "intents": 0, "properties": properties}})
+                // Interactions need no intent.
+                json!({"op": Opcode::Identify, "d": {"token": token, "intents": 0, "properties": properties}})
             }
         }
     }
@@ -334,7 +331,7 @@ impl Gateway<'_> {
 
 /// One connection.
 struct Connection {
-    socket: Socket,
+    socket: WebSocketStream<Upgraded>,
     heartbeat: Option<Duration>,
     next_beat: Instant,
     acknowledged: bool,
@@ -342,41 +339,47 @@ struct Connection {
 }
 
 impl Connection {
-    async fn beat(&mut self, seq: Option<u64>) -> Result<(), End> {
+    async fn beat(&mut self, state: &State) -> Result<(), End> {
         if let Some(interval) = self.heartbeat {
             self.next_beat = Instant::now() + interval;
         }
-        self.send(&json!({"op": 1, "d": seq})).await
+        let seq = state.session.as_ref().and_then(|session| session.seq);
+        self.send(&json!({"op": Opcode::Heartbeat, "d": seq})).await
     }
 
     async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
-        match timeout(CONNECT_TIMEOUT, self.socket.send(Message::Text(message.to_string()))).await {
+        match timeout(SEND_TIMEOUT, self.socket.send(Message::text(message.to_string()))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::Lost(net::chain(&error))),
+            Ok(Err(error)) => Err(End::Lost(net::error_chain(&error))),
             Err(_) => Err(End::Lost("nothing can be sent".to_owned())),
         }
     }
 }
 
-/// The pause before the next connection: none after a good one, then growing, so that at most six are made
-/// within 10 s and one in 30 s in the long run.
-fn pause(failures: u32) -> Duration {
-    let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
-    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE);
-    pause.mul_f64(1.0 + fastrand::f64() / 4.0)
-}
-
-/// A gateway address that a token may travel to.
+/// A gateway address that a token may travel to, as the address of the HTTP request that opens the websocket.
 fn address(url: &str) -> Option<Url> {
-    Url::parse(url).ok().filter(|url| matches!(url.scheme(), "ws" | "wss") && net::keeps_secrets(url))
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = match scheme {
+        "wss" => "https",
+        "ws" => "http",
+        _ => return None,
+    };
+    Url::parse(&format!("{scheme}://{rest}")).ok().filter(net::keeps_secrets)
 }
 
-fn closed(frame: Option<&CloseFrame<'_>>) -> End {
+fn closed(frame: Option<&CloseFrame>) -> End {
     match frame.map(|frame| u16::from(frame.code)) {
-        Some(4004) => End::Fatal(GatewayError::Token),
-        Some(code @ 4010..=4014) => End::Fatal(GatewayError::Closed(code)),
-        // Not authenticated, invalid sequence, session timed out: to be begun anew.
-        Some(4003 | 4007 | 4009) => End::Invalid,
+        Some(close_codes::AUTHENTICATION_FAILED) => End::Fatal(GatewayError::Token),
+        Some(
+            code @ (close_codes::INVALID_SHARD
+            | close_codes::SHARDING_REQUIRED
+            | INVALID_API_VERSION
+            | close_codes::INVALID_GATEWAY_INTENTS
+            | close_codes::DISALLOWED_GATEWAY_INTENTS),
+        ) => End::Fatal(GatewayError::Closed(code)),
+        Some(close_codes::NOT_AUTHENTICATED | close_codes::INVALID_SEQUENCE | close_codes::SESSION_TIMEOUT) => {
+            End::Invalid
+        }
         Some(code) => End::Lost(format!("it was closed with code {code}")),
         None => End::Lost("it was closed".to_owned()),
     }

@@ -41,6 +41,14 @@ pub(super) struct Callback {
 }
 
 /// What is asked for.
+///
+/// When adding a command, such as `/hold`, also change:
+/// - `command.rs`: its name, its options, and the list that is registered; `reply.rs`: its descriptions;
+/// - [`Request`] and its decoding, below;
+/// - `handler.rs`: the route to the file that carries it out, like `mute.rs`;
+/// - `wolkvox/mute.rs`: the call. Whatever toggles goes through a `Turn`, which can be used once;
+/// - `reply.rs`: what its outcomes are called, and the audit record's message in `audit.rs`;
+/// - `tests/`: the stand-ins, its behaviour, `replies.txt`; the README's table of replies.
 #[derive(Debug)]
 pub(super) enum Request {
     /// `/mute agent_id`
@@ -51,22 +59,20 @@ pub(super) enum Request {
     Suggest(String),
 }
 
-/// Why an interaction is not understood. Holds no text of it: its token must not get into the log.
+/// Why an interaction can't be answered. Holds no text of it: its token must not get into the log.
 #[derive(Debug)]
-pub(super) enum Undecodable {
-    Json(serde_json::Error),
+pub(super) enum NotOurs {
     Kind(u64),
     NoUser,
     Data,
 }
 
-impl fmt::Display for Undecodable {
+impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(error) => write!(f, "{:?} error at column {}", error.classify(), error.column()),
-            Self::Kind(kind) => write!(f, "its type {kind} is none that this bot offers"),
+            Self::Kind(kind) => write!(f, "this bot offers nothing of type {kind}"),
             Self::NoUser => f.write_str("it names no user"),
-            Self::Data => f.write_str("it is no command, button or option of this bot"),
+            Self::Data => f.write_str("this bot has no such command, button or option"),
         }
     }
 }
@@ -119,11 +125,11 @@ struct CommandOption<'a> {
     value: Value,
 }
 
-impl Interaction {
-    /// Understands what is asked for.
-    pub(super) fn understand(payload: serde_json::Result<Payload<'_>>) -> Result<Self, Undecodable> {
-        let payload = payload.map_err(Undecodable::Json)?;
-        let data = payload.data.ok_or(Undecodable::Data)?;
+impl TryFrom<Payload<'_>> for Interaction {
+    type Error = NotOurs;
+
+    fn try_from(payload: Payload<'_>) -> Result<Self, NotOurs> {
+        let data = payload.data.ok_or(NotOurs::Data)?;
         let request = match payload.kind {
             2 => Request::Mute(agent_id(&option(data)?)),
             3 => Request::GoOn(question(&data)?),
@@ -132,12 +138,12 @@ impl Interaction {
                 Value::Number(typed) => typed.to_string(),
                 _ => String::new(),
             }),
-            kind => return Err(Undecodable::Kind(kind)),
+            kind => return Err(NotOurs::Kind(kind)),
         };
         let (user, roles) = match (payload.member, payload.user) {
             (Some(member), _) => (member.user, Some(member.roles)),
             (None, Some(user)) => (user, None),
-            (None, None) => return Err(Undecodable::NoUser),
+            (None, None) => return Err(NotOurs::NoUser),
         };
         Ok(Self {
             callback: Callback { id: payload.id, application: payload.application_id, token: payload.token },
@@ -157,15 +163,15 @@ pub(super) fn go_on_id(command: InteractionId) -> String {
     format!("{GO_ON}{command}")
 }
 
-fn question(data: &Data<'_>) -> Result<InteractionId, Undecodable> {
+fn question(data: &Data<'_>) -> Result<InteractionId, NotOurs> {
     let command = data.custom_id.strip_prefix(GO_ON).and_then(|id| id.parse().ok());
-    command.ok_or(Undecodable::Data)
+    command.ok_or(NotOurs::Data)
 }
 
 /// The value of `agent_id`; null where it is missing.
-fn option(data: Data<'_>) -> Result<Value, Undecodable> {
+fn option(data: Data<'_>) -> Result<Value, NotOurs> {
     if data.name != command::NAME {
-        return Err(Undecodable::Data);
+        return Err(NotOurs::Data);
     }
     let option = data.options.into_iter().find(|option| option.name == command::AGENT_ID);
     Ok(option.map(|option| option.value).unwrap_or_default())

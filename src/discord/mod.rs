@@ -1,22 +1,33 @@
 //! Discord: the gateway that interactions come from, the REST API that answers go to, and what happens between.
 
-mod answer;
 mod command;
 mod gateway;
 mod handler;
 mod interaction;
+pub(crate) mod markdown;
+mod mute;
+mod response;
 mod rest;
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
+use serenity::builder::CreateCommand;
+use serenity::model::id::ChannelId;
+use tokio_util::sync::CancellationToken;
 
 pub use gateway::{Gateway, GatewayError};
 pub use handler::Handler;
 pub use interaction::Payload;
+pub use response::Visibility;
 pub use rest::{Application, Guild, Rest, RestError, Role};
 
-use serenity::builder::CreateCommand;
-
+use crate::access::Allowlist;
+use crate::directory::Directory;
+use crate::guard::RecentToggles;
+use crate::limits::Limits;
 use crate::net::BaseUrl;
+use crate::wolkvox::Wolkvox;
 
 /// Where Discord is and who the bot is there.
 #[derive(Clone, Debug)]
@@ -25,6 +36,28 @@ pub struct Settings {
     pub api: BaseUrl,
     /// The bot's token.
     pub token: SecretString,
+}
+
+/// What a command is carried out with.
+pub struct Context {
+    /// Discord's REST API.
+    pub rest: Arc<Rest>,
+    /// Wolkvox's API.
+    pub wolkvox: Wolkvox,
+    /// Who may use the command.
+    pub allowlist: Allowlist,
+    /// Who toggled what lately.
+    pub recent_toggles: Arc<RecentToggles>,
+    /// The agents by name, where that is on.
+    pub directory: Option<Arc<Directory>>,
+    /// Who sees the replies.
+    pub visibility: Visibility,
+    /// Where toggles are posted too.
+    pub audit_channel: Option<ChannelId>,
+    /// How long things may take.
+    pub limits: Limits,
+    /// Cancelled when the bot stops.
+    pub stop: CancellationToken,
 }
 
 /// The commands that the bot registers; with `suggestions`, agents can be searched by name.

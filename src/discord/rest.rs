@@ -4,43 +4,36 @@
 
 use std::time::Duration;
 
-use native_tls::TlsConnector;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::header::{
+    AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Upgraded, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::id::{ApplicationId, ChannelId, GuildId, InteractionId, RoleId};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Settings, command};
-use crate::http::{Connections, HttpError};
-use crate::net::{self, BaseUrl};
+use crate::net::{self, Answer, BaseUrl, ClientError, HttpError, Tls};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The most that is read of an answer, in bytes. The largest is a server's, with all its roles and emojis.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// How long a connection to Discord is kept unused.
 const KEEP_CONNECTION: Duration = Duration::from_secs(90);
-/// How long any other request than an answer to an interaction may take.
+/// How long any other request than a first answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
-
 /// A longer pause than any answer may be late by.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// How many first answers are under way at once. All others make few connections by themselves; a burst of
-/// commands would make one for each, where these are enough to answer 200 within their 3 s even from far away.
-const FIRST_ANSWERS_AT_ONCE: usize = 32;
 
 /// The client.
 pub struct Rest {
     client: Client,
     base: BaseUrl,
-    /// The path that all others are below.
-    root: String,
     authorization: HeaderValue,
-    /// For the answers to interactions.
-    connections: Connections,
-    first_answers: Semaphore,
 }
 
 /// What went wrong with a request.
@@ -56,21 +49,22 @@ pub enum RestError {
         /// How long to wait, with a 429.
         retry_after: Option<Duration>,
     },
-    /// No answer; the request may have arrived.
+    /// No answer; unless there was no connection, the request may have arrived.
     #[error("no answer from Discord: {0}")]
-    NoAnswer(String),
+    NoAnswer(#[from] HttpError),
     /// An answer that can't be read.
     #[error("Discord's answer can't be read: {0}")]
     Unreadable(String),
 }
 
 impl RestError {
-    /// Whether the same request may succeed later: Discord is down, busy or not reached.
-    pub fn is_transient(&self) -> bool {
+    /// How long Discord wants to be left alone before the same request may succeed: it is down, busy or not reached.
+    /// `None` where trying again would change nothing.
+    pub fn transient(&self) -> Option<Duration> {
         match self {
-            Self::Refused { status, .. } => *status >= 500 || *status == 429,
-            Self::NoAnswer(_) => true,
-            Self::Unreadable(_) => false,
+            Self::Refused { status: 429 | 500.., retry_after, .. } => Some(retry_after.unwrap_or_default()),
+            Self::NoAnswer(HttpError::NoRequest(_)) | Self::Refused { .. } | Self::Unreadable(_) => None,
+            Self::NoAnswer(_) => Some(Duration::ZERO),
         }
     }
 
@@ -86,14 +80,6 @@ impl RestError {
     pub fn code(&self) -> Option<u32> {
         match self {
             Self::Refused { code, .. } => *code,
-            Self::NoAnswer(_) | Self::Unreadable(_) => None,
-        }
-    }
-
-    /// How long Discord wants to be left alone.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
             Self::NoAnswer(_) | Self::Unreadable(_) => None,
         }
     }
@@ -139,25 +125,17 @@ pub struct Role {
 impl Rest {
     /// A client for one bot.
     ///
+    /// A token with characters that no header may carry, which [`crate::config`] lets nobody set, is sent as an empty
+    /// one: Discord refuses it.
+    ///
     /// # Errors
     /// When the HTTP client can't be set up.
-    ///
-    /// # Panics
-    /// Never: a token from [`crate::config`] has only characters that a header may carry; any other is sent as
-    /// an empty one, which Discord refuses.
-    pub fn new(settings: &Settings, tls: &TlsConnector) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &Settings, tls: &Tls) -> Result<Self, ClientError> {
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
-        let headers = [(AUTHORIZATION, authorization.clone()), (CONTENT_TYPE, JSON)];
-        Ok(Self {
-            client: net::http_client(tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?,
-            root: settings.api.target("api/v10"),
-            base: settings.api.clone(),
-            authorization,
-            connections: Connections::new(&settings.api, headers, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION),
-            first_answers: Semaphore::new(FIRST_ANSWERS_AT_ONCE),
-        })
+        let client = net::http_client(&settings.api, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
+        Ok(Self { client, base: settings.api.clone(), authorization })
     }
 
     /// Who the token belongs to (`GET /applications/@me`).
@@ -200,7 +178,7 @@ impl Rest {
         commands: &[CreateCommand],
     ) -> Result<(), RestError> {
         let path = format!("/applications/{application}/guilds/{guild}/commands");
-        self.send(Method::PUT, &path, &commands).await.map(drop)
+        execute(self.request(Method::PUT, &path).json(commands)).await.map(drop)
     }
 
     /// Whether the guild has our command already.
@@ -237,7 +215,7 @@ impl Rest {
     /// # Errors
     /// When it was not posted, as far as is known.
     pub async fn post_message(&self, channel: ChannelId, message: &CreateMessage) -> Result<(), RestError> {
-        self.send(Method::POST, &format!("/channels/{channel}/messages"), message).await.map(drop)
+        execute(self.request(Method::POST, &format!("/channels/{channel}/messages")).json(message)).await.map(drop)
     }
 
     /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062.
@@ -251,12 +229,8 @@ impl Rest {
         response: &impl Serialize,
         timeout: Duration,
     ) -> Result<(), RestError> {
-        let id = interaction.to_string();
-        let target = [&self.root, "/interactions/", &id, "/", token.expose_secret(), "/callback"].concat();
-        let deadline = Instant::now() + timeout;
-        let late = |_| RestError::NoAnswer(HttpError::TimedOut.to_string());
-        let _permit = timeout_at(deadline, self.first_answers.acquire()).await.map_err(late)?;
-        self.answer(Method::POST, target, response, deadline).await
+        let path = format!("/interactions/{interaction}/{}/callback", token.expose_secret());
+        execute(self.request(Method::POST, &path).json(response).timeout(timeout)).await.map(drop)
     }
 
     /// Edits the first answer to an interaction.
@@ -269,55 +243,49 @@ impl Rest {
         token: &SecretString,
         message: &impl Serialize,
     ) -> Result<(), RestError> {
-        let id = application.to_string();
-        let target = [&self.root, "/webhooks/", &id, "/", token.expose_secret(), "/messages/@original"].concat();
-        self.answer(Method::PATCH, target, message, Instant::now() + TIMEOUT).await
-    }
-
-    async fn answer(
-        &self,
-        method: Method,
-        target: String,
-        body: &impl Serialize,
-        deadline: Instant,
-    ) -> Result<(), RestError> {
-        let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
-        let sent = self.connections.send(method, target, body, deadline).await;
-        let answer = sent.map_err(|error| RestError::NoAnswer(error.to_string()))?;
-        if answer.status.is_success() {
-            return Ok(());
-        }
-        Err(refused(answer.status, &answer.headers, &answer.body.unwrap_or_default()))
+        let path = format!("/webhooks/{application}/{}/messages/@original", token.expose_secret());
+        execute(self.request(Method::PATCH, &path).json(message)).await.map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
-        let response = execute(self.request(Method::GET, path).timeout(TIMEOUT)).await?;
-        let body = response.bytes().await.map_err(no_answer)?;
+        let body = execute(self.request(Method::GET, path)).await?.body?;
         // serde_json's message may quote the body; where it went wrong is enough.
         serde_json::from_slice(&body)
             .map_err(|error| RestError::Unreadable(format!("{:?} at column {}", error.classify(), error.column())))
     }
 
-    async fn send(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Response, RestError> {
-        let body = serde_json::to_vec(body).map_err(|error| RestError::Unreadable(error.to_string()))?;
-        let request = self.request(method, path).header(CONTENT_TYPE, JSON);
-        execute(request.body(body).timeout(TIMEOUT)).await
-    }
-
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self.base.join(&format!("api/v10{path}"));
-        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone())
+        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone()).timeout(TIMEOUT)
+    }
+
+    /// A connection to the gateway at `url`, once the websocket handshake is through: made like every other, so that
+    /// the same rules hold for it.
+    ///
+    /// # Errors
+    /// When there is no connection, or the other side does not switch to the websocket protocol.
+    pub async fn open_websocket(&self, url: Url) -> Result<Upgraded, RestError> {
+        let key = generate_key();
+        let request = self.client.get(url).timeout(TIMEOUT);
+        let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
+        let request = request.header(SEC_WEBSOCKET_VERSION, "13").header(SEC_WEBSOCKET_KEY, &key);
+        let response = request.send().await.map_err(HttpError::from)?;
+        let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS
+            || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())
+        {
+            return Err(refused(response.status(), response.headers(), &[]));
+        }
+        Ok(response.upgrade().await.map_err(HttpError::from)?)
     }
 }
 
-async fn execute(request: RequestBuilder) -> Result<Response, RestError> {
-    let response = request.send().await.map_err(no_answer)?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
+async fn execute(request: RequestBuilder) -> Result<Answer, RestError> {
+    let answer = net::send(request, MAX_ANSWER_BYTES).await?;
+    if answer.status.is_success() {
+        return Ok(answer);
     }
-    let headers = response.headers().clone();
-    Err(refused(status, &headers, &response.bytes().await.unwrap_or_default()))
+    Err(refused(answer.status, &answer.headers, &answer.body.unwrap_or_default()))
 }
 
 fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> RestError {
@@ -332,8 +300,4 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> RestError {
     let retry_after = body.retry_after.or(header).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
     let retry_after = retry_after.map(|pause| pause.min(LONGEST_RETRY_AFTER));
     RestError::Refused { status: status.as_u16(), code: body.code, retry_after }
-}
-
-fn no_answer(error: reqwest::Error) -> RestError {
-    RestError::NoAnswer(net::cause(&error.without_url()))
 }

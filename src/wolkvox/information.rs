@@ -5,17 +5,16 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::marker::PhantomData;
 
-use reqwest::{Body, Response};
+use reqwest::{Method, Response};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::answer::{self, Fields};
-use super::{TOKEN, Wolkvox};
+use super::decode::{self, Fields};
+use super::{MAX_ANSWER_BYTES, Wolkvox, no_answer};
 use crate::agent::AgentId;
-use crate::http::read_body;
-use crate::net;
+use crate::net::{self, HttpError};
 use crate::outcome::{Outcome, Rejected};
 
 /// The most that is read of a listing, in bytes: four times the 60,000 rows that Wolkvox documents.
@@ -44,12 +43,9 @@ pub struct TokenInfo {
 /// Why a listing could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum InformationError {
-    /// No connection, or none that is trusted.
-    #[error("no connection to Wolkvox: {0}")]
-    NoConnection(String),
     /// No answer, or none to its end.
-    #[error("no answer from Wolkvox: {0}")]
-    NoAnswer(String),
+    #[error("{}", no_answer(.0))]
+    NoAnswer(#[from] HttpError),
     /// Wolkvox refused.
     #[error("Wolkvox refused with {}", .0.code)]
     Refused(Rejected),
@@ -67,13 +63,13 @@ impl Wolkvox {
     where
         C: Default + Extend<AgentRow> + Send + 'static,
     {
-        let _held = self.0.queue.enter_behind_toggles().await;
+        let _permit = self.0.queue.enter_behind_toggles().await;
         let response = self.get("agents").await?;
         let status = response.status().as_u16();
         // Some servers answer an empty listing with 404.
         if status == 404 {
-            let body = read_body(Body::from(response)).await.map_err(no_answer)?.unwrap_or_default();
-            return match answer::decode(status, &body) {
+            let body = net::read_body(response, MAX_ANSWER_BYTES).await?;
+            return match decode::outcome(status, &body) {
                 Some(Outcome::Rejected(Rejected { code: 404, .. })) => Ok(C::default()),
                 _ => Err(InformationError::Unreadable(status)),
             };
@@ -99,11 +95,11 @@ impl Wolkvox {
             data: Value,
         }
 
-        let _held = self.0.queue.enter_behind_toggles().await;
+        let _permit = self.0.queue.enter_behind_toggles().await;
         let response = self.get("token_info").await?;
         let status = response.status().as_u16();
-        let body = read_body(Body::from(response)).await.map_err(no_answer)?.unwrap_or_default();
-        let Ok(answer) = serde_json::from_slice::<Answer>(answer::without_bom(&body)) else {
+        let body = net::read_body(response, MAX_ANSWER_BYTES).await?;
+        let Ok(answer) = serde_json::from_slice::<Answer>(decode::without_bom(&body)) else {
             return Err(InformationError::Unreadable(status));
         };
         success(status, answer.fields)?;
@@ -118,21 +114,9 @@ impl Wolkvox {
 
     async fn get(&self, api: &str) -> Result<Response, InformationError> {
         let mut url = self.0.base.join("api/v2/information.php");
-        url.query_pairs_mut().append_pair("api", api);
-        // As long as a toggle: given up sooner, it would still be under way at Wolkvox when the next call begins.
-        let request = self.0.client.get(url).header(TOKEN, self.0.token.clone()).timeout(self.0.timeout);
-        request.send().await.map_err(|error| {
-            if error.is_connect() {
-                InformationError::NoConnection(net::cause(&error.without_url()))
-            } else {
-                no_answer(error)
-            }
-        })
+        url.set_query(Some(&format!("api={api}")));
+        Ok(self.0.request(Method::GET, url).send().await.map_err(HttpError::from)?)
     }
-}
-
-fn no_answer(error: reqwest::Error) -> InformationError {
-    InformationError::NoAnswer(net::cause(&error.without_url()))
 }
 
 fn success(status: u16, fields: Fields) -> Result<(), InformationError> {
@@ -214,7 +198,7 @@ impl<'de, C: Default + Extend<AgentRow>> Deserialize<'de> for Rows<C> {
 fn decode_listing<C: Default + Extend<AgentRow>>(reader: ChunkReader) -> io::Result<Listing<C>> {
     let mut reader = BufReader::new(reader);
     let first = reader.fill_buf()?;
-    let bom = first.len() - answer::without_bom(first).len();
+    let bom = first.len() - decode::without_bom(first).len();
     reader.consume(bom);
     Ok(serde_json::from_reader(reader)?)
 }
@@ -251,7 +235,7 @@ impl Read for ChunkReader {
 async fn feed(mut response: Response, chunks: mpsc::Sender<Vec<u8>>) -> Result<(), InformationError> {
     let status = response.status().as_u16();
     let mut total = 0;
-    while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+    while let Some(chunk) = response.chunk().await.map_err(HttpError::from)? {
         total += chunk.len();
         if total > MAX_LISTING_BYTES {
             return Err(InformationError::Unreadable(status));

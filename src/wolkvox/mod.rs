@@ -3,7 +3,7 @@
 //! A token may be used by one call at a time, so every call takes its place in the queue first. [`Turn::mute`] is
 //! the toggle; the listings let toggles go first.
 
-mod answer;
+mod decode;
 mod information;
 mod mute;
 mod queue;
@@ -11,19 +11,20 @@ mod queue;
 use std::sync::Arc;
 use std::time::Duration;
 
-use native_tls::TlsConnector;
-use reqwest::Client;
 use reqwest::header::{HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::{Client, Method, RequestBuilder, Url};
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use information::{AgentRow, InformationError, TokenInfo};
-pub use mute::{Call, Turn};
+pub use mute::{CallReport, QueuedCall, Turn};
 
-use crate::http::Connections;
-use crate::net::{self, BaseUrl};
+use crate::net::{self, BaseUrl, ClientError, HttpError, Tls};
 
 /// The header that carries the token.
 const TOKEN: HeaderName = HeaderName::from_static("wolkvox-token");
+
+/// The most that is read of an answer, in bytes: far more than Wolkvox says. Listings have a limit of their own.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// How long an unused connection is kept. Shorter than the 5 s after which Apache, PHP's usual front, closes
 /// one: a toggle must not be written to a connection that the server is just giving up, since nobody could
@@ -47,10 +48,6 @@ pub struct Wolkvox(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// For the toggles. One is in use at a time.
-    connections: Connections,
-    /// The path that toggles are sent to.
-    agentbox: String,
     base: BaseUrl,
     token: HeaderValue,
     timeout: Duration,
@@ -64,8 +61,8 @@ pub enum BuildError {
     #[error("the Wolkvox token can't be put into an HTTP header")]
     Token,
     /// The HTTP client can't be set up.
-    #[error("the HTTP client for Wolkvox can't be set up")]
-    Http(#[source] reqwest::Error),
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 impl Wolkvox {
@@ -73,17 +70,14 @@ impl Wolkvox {
     ///
     /// # Errors
     /// When the token can't be sent in a header, or the HTTP client can't be set up.
-    pub fn new(settings: &Settings, tls: &TlsConnector) -> Result<Self, BuildError> {
+    pub fn new(settings: &Settings, tls: &Tls) -> Result<Self, BuildError> {
         let mut token = HeaderValue::from_str(settings.token.expose_secret()).map_err(|_| BuildError::Token)?;
         token.set_sensitive(true);
-        // Half of the whole exchange at the most, so that a connection that can't be made is always told
-        // apart from an answer that does not come.
+        // Half of the whole exchange at the most, so that a connection that can't be made is always told apart from
+        // an answer that does not come.
         let connect = net::CONNECT_TIMEOUT.min(settings.timeout / 2);
-        let headers = [(TOKEN, token.clone())];
         Ok(Self(Arc::new(Inner {
-            client: net::http_client(tls, connect, KEEP_CONNECTION).map_err(BuildError::Http)?,
-            connections: Connections::new(&settings.base, headers, tls, connect, KEEP_CONNECTION),
-            agentbox: settings.base.target("api/v2/agentbox.php"),
+            client: net::http_client(&settings.base, tls, connect, KEEP_CONNECTION)?,
             base: settings.base.clone(),
             token,
             timeout: settings.timeout,
@@ -92,7 +86,23 @@ impl Wolkvox {
     }
 
     /// Takes the next place in the queue for the token, at once and in order of the calls to this function.
-    pub fn turn(&self) -> Turn {
-        Turn::new(self.0.clone())
+    pub fn queue_call(&self) -> QueuedCall {
+        QueuedCall::new(self.0.clone())
+    }
+}
+
+impl Inner {
+    /// Every request may take as long as a toggle: given up sooner, it would still be under way at Wolkvox when the
+    /// next one begins.
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url).header(TOKEN, self.token.clone()).timeout(self.timeout)
+    }
+}
+
+fn no_answer(error: &HttpError) -> String {
+    match error {
+        HttpError::NoConnection(why) => format!("no connection to Wolkvox: {why}"),
+        HttpError::Untrusted(why) => format!("no connection to Wolkvox that can be trusted: {why}"),
+        error => format!("no answer from Wolkvox: {error}"),
     }
 }

@@ -1,172 +1,170 @@
 //! The toggle: `POST agentbox.php?agent_id={agent_id}&api=mute`.
 //!
-//! Sent twice it undoes itself, and nobody can ask for the state. So a [`Turn`] can be used once, and the
-//! request is repeated in two cases only, both known not to have been carried out: the connection was never
-//! made, or Wolkvox refused it as simultaneous with another.
+//! Sent twice it undoes itself, and nobody can ask for the state. So a [`Turn`] can be used once, and the request is
+//! repeated in two cases only, both known not to have been carried out: the connection was never made, or Wolkvox
+//! refused it as simultaneous with another.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use reqwest::Method;
+use reqwest::header::CONTENT_LENGTH;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
-use super::answer;
-use super::queue::Place;
+use super::decode;
+use super::queue::{Permit, Place};
+use super::{Inner, MAX_ANSWER_BYTES, no_answer};
 use crate::agent::AgentId;
-use crate::http::HttpError;
+use crate::net::{self, HttpError};
 use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
+use crate::retry::Backoff;
 
-/// Pauses before a connection that was never made is tried again.
-const CONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
-/// No further connection is tried this long after the first.
+/// A connection that was never made is tried again so often, unless so much time has passed by then.
+const CONNECT_AGAIN: usize = 2;
 const CONNECT_WINDOW: Duration = Duration::from_secs(6);
+const CONNECT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(400), Duration::from_secs(1));
 /// How long a busy token is waited out.
 const BUSY_WINDOW: Duration = Duration::from_secs(15);
-/// The pauses while it is; the last one repeats.
-const BUSY_PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const BUSY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
 
-/// A place in the queue for the token, good for one toggle. Dropping it leaves the queue.
-pub struct Turn {
+/// A call's place in the queue for the token. Dropping it leaves the queue.
+pub struct QueuedCall {
     client: Arc<Inner>,
     place: Place,
     since: Instant,
 }
 
+/// The right to make one call. What it is used for has to be awaited to its end: dropped, it would give the token
+/// back while Wolkvox is still at the call.
+pub struct Turn {
+    client: Arc<Inner>,
+    permit: Permit,
+    queued: Duration,
+}
+
 /// What came of a toggle and how long it took.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct CallReport {
     /// What came of it.
     pub outcome: Outcome,
     /// From taking the place in the queue to having the token.
-    pub wait: Duration,
+    pub queued: Duration,
     /// From having the token to knowing the outcome; zero where nothing was tried.
-    pub call: Duration,
+    pub took: Duration,
 }
 
-enum Attempt {
-    NotConnected,
-    Known(Outcome),
-}
-
-impl Turn {
+impl QueuedCall {
     pub(super) fn new(client: Arc<Inner>) -> Self {
         let place = client.queue.enter();
         Self { client, place, since: Instant::now() }
     }
 
-    /// Waits for the turn, then presses the agent's MUTE button: once.
+    /// Waits for the turn.
     ///
-    /// Nothing is sent once `stop` is cancelled or `deadline` has passed. What is returned has to be awaited to its
-    /// end: dropped, it would give the token back while Wolkvox is still at the call.
-    pub async fn mute(mut self, agent: AgentId, deadline: Instant, stop: &CancellationToken) -> Call {
-        tokio::select! {
+    /// # Errors
+    /// When `stop` is cancelled or `deadline` has passed, what is to be told: nothing was sent.
+    pub async fn turn(self, deadline: Instant, stop: &CancellationToken) -> Result<Turn, CallReport> {
+        let Self { client, place, since } = self;
+        let permit = tokio::select! {
             biased;
-            () = self.place.wait() => {}
-            () = stop.cancelled() => {}
-            () = sleep_until(deadline) => {}
-        }
-        let started = Instant::now();
-        let wait = started - self.since;
-        let not_sent = |why| Call { outcome: Outcome::NotSent(why), wait, call: Duration::ZERO };
-        if stop.is_cancelled() {
-            return not_sent(NotSent::Restarting);
-        }
-        if started >= deadline {
-            return not_sent(NotSent::WaitedTooLong);
-        }
-        let Some(held) = self.place.take() else {
-            return not_sent(NotSent::Fault);
+            () = stop.cancelled() => Err(NotSent::Restarting),
+            () = sleep_until(deadline) => Err(NotSent::WaitedTooLong),
+            permit = place.permit() => Ok(permit),
         };
-        let exchange = AssertUnwindSafe(self.client.exchange(agent, stop)).catch_unwind();
-        let outcome = exchange.await.unwrap_or_else(|_| {
-            tracing::error!(agent_id = agent.get(), "the call to Wolkvox broke off");
-            Outcome::Unknown(Unknown::Fault)
-        });
-        drop(held);
-        Call { outcome, wait, call: started.elapsed() }
+        let queued = since.elapsed();
+        match permit {
+            Ok(permit) => Ok(Turn { client, permit, queued }),
+            Err(why) => Err(CallReport { outcome: Outcome::NotSent(why), queued, took: Duration::ZERO }),
+        }
     }
 }
 
-fn is_busy(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Rejected(rejected) if rejected.reason == Refusal::TokenBusy)
+impl Turn {
+    /// Presses the agent's MUTE button: once. Nothing is tried again once `stop` is cancelled.
+    pub async fn mute(self, agent: AgentId, stop: &CancellationToken) -> CallReport {
+        let started = Instant::now();
+        let outcome = self.client.mute(agent, stop).await;
+        drop(self.permit);
+        CallReport { outcome, queued: self.queued, took: started.elapsed() }
+    }
 }
 
 impl Inner {
-    /// What Wolkvox says is shown to a whole channel: should it quote the token, that is left out.
-    fn without_token(&self, mut outcome: Outcome) -> Outcome {
-        if let (Outcome::Done(Done { msg, .. }) | Outcome::Rejected(Rejected { msg, .. }), Ok(token)) =
-            (&mut outcome, self.token.to_str())
-            && msg.contains(token)
-        {
-            *msg = msg.replace(token, "…");
-        }
-        outcome
-    }
-
     /// One toggle from the first connection to the last word. The token has to be held all the while.
-    async fn exchange(&self, agent: AgentId, stop: &CancellationToken) -> Outcome {
+    async fn mute(&self, agent: AgentId, stop: &CancellationToken) -> Outcome {
         let started = Instant::now();
-        let mut connect_pauses = CONNECT_PAUSES.into_iter();
+        let mut connect = CONNECT_BACKOFF;
+        let mut connect_again = CONNECT_AGAIN;
+        let mut busy = BUSY_BACKOFF;
         let mut busy_since = None;
-        let mut busy_pauses = BUSY_PAUSES.into_iter();
         loop {
-            let pause = match self.post_mute(agent).await {
-                Attempt::NotConnected => {
-                    let again = started.elapsed() < CONNECT_WINDOW;
-                    connect_pauses.next().filter(|_| again).ok_or(Outcome::NotSent(NotSent::NoConnection))
+            let outcome = self.post_mute(agent).await;
+            let pause = match &outcome {
+                Outcome::NotSent(_) if connect_again > 0 && started.elapsed() < CONNECT_WINDOW => {
+                    connect_again -= 1;
+                    connect.pause()
                 }
-                Attempt::Known(outcome) if is_busy(&outcome) => {
+                Outcome::Rejected(Rejected { reason: Refusal::TokenBusy, .. }) => {
+                    let pause = busy.pause();
                     let since = *busy_since.get_or_insert_with(Instant::now);
-                    let pause = busy_pauses.next().unwrap_or(BUSY_PAUSES[BUSY_PAUSES.len() - 1]);
-                    if since.elapsed() + pause <= BUSY_WINDOW { Ok(pause) } else { Err(outcome) }
+                    if since.elapsed() + pause > BUSY_WINDOW {
+                        return outcome;
+                    }
+                    pause
                 }
-                Attempt::Known(outcome) => Err(outcome),
+                _ => return outcome,
             };
-            match pause {
-                Err(outcome) => break outcome,
-                Ok(pause) => tokio::select! {
-                    biased;
-                    () = stop.cancelled() => break Outcome::NotSent(NotSent::Restarting),
-                    () = sleep(pause) => {}
-                },
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Outcome::NotSent(NotSent::Restarting),
+                () = sleep(pause) => {}
             }
         }
     }
 
     /// One request, never repeated by anything below.
-    async fn post_mute(&self, agent: AgentId) -> Attempt {
+    async fn post_mute(&self, agent: AgentId) -> Outcome {
         let agent_id = agent.get();
-        let target = format!("{}?agent_id={agent_id}&api=mute", self.agentbox);
-        let deadline = Instant::now() + self.timeout;
-        let answer = match self.connections.send(Method::POST, target, Vec::new(), deadline).await {
+        let mut url = self.base.join("api/v2/agentbox.php");
+        url.set_query(Some(&format!("agent_id={agent_id}&api=mute")));
+        // The length of an empty body is announced too: some servers refuse a POST without one (411).
+        let request = self.request(Method::POST, url).header(CONTENT_LENGTH, 0);
+        let answer = match net::send(request, MAX_ANSWER_BYTES).await {
             Ok(answer) => answer,
-            Err(HttpError::NotConnected(why)) => {
-                tracing::warn!(agent_id, "no connection to Wolkvox: {why}");
-                return Attempt::NotConnected;
+            Err(error @ (HttpError::NoConnection(_) | HttpError::Untrusted(_))) => {
+                tracing::warn!(agent_id, "{}", no_answer(&error));
+                return Outcome::NotSent(NotSent::NoConnection);
             }
             Err(error) => return lost(agent, &error),
         };
         let status = answer.status.as_u16();
         let outcome = match answer.body {
-            Ok(body) => answer::decode(status, &body).map(|outcome| self.without_token(outcome)),
+            Ok(body) => decode::outcome(status, &body).map(|outcome| self.without_token(outcome)),
             Err(HttpError::TooLong) => None,
             Err(error) => return lost(agent, &error),
         };
-        Attempt::Known(outcome.unwrap_or_else(|| {
+        outcome.unwrap_or_else(|| {
             tracing::warn!(agent_id, status, "Wolkvox's answer can't be read");
             Outcome::Unknown(Unknown::Unreadable { status })
-        }))
+        })
+    }
+
+    /// What Wolkvox says is shown to a whole channel: should it quote the token, that is left out.
+    fn without_token(&self, mut outcome: Outcome) -> Outcome {
+        if let (Outcome::Done(Done { msg, .. }) | Outcome::Rejected(Rejected { msg, .. }), Ok(token)) =
+            (&mut outcome, self.token.to_str())
+        {
+            *msg = msg.replace(token, "…");
+        }
+        outcome
     }
 }
 
-fn lost(agent: AgentId, error: &HttpError) -> Attempt {
+fn lost(agent: AgentId, error: &HttpError) -> Outcome {
     tracing::warn!(agent_id = agent.get(), "no usable answer from Wolkvox: {error}");
-    Attempt::Known(Outcome::Unknown(match error {
+    Outcome::Unknown(match error {
         HttpError::TimedOut => Unknown::TimedOut,
         _ => Unknown::ConnectionLost,
-    }))
+    })
 }

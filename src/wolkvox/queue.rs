@@ -15,19 +15,19 @@ pub(super) struct Queue {
 }
 
 /// The right to use the token until this is dropped.
-pub(super) type Held = OwnedMutexGuard<()>;
+pub(super) type Permit = OwnedMutexGuard<()>;
 
-/// A place in the queue, kept until it is dropped.
+/// A toggle's place in the queue, kept until it is dropped.
 pub(super) struct Place {
-    held: Option<Held>,
-    lock: Pin<Box<dyn Future<Output = Held> + Send>>,
-    _waiting: Waiting,
+    permit: Option<Permit>,
+    waiting: Pin<Box<dyn Future<Output = Permit> + Send>>,
+    _counted: Counted,
 }
 
 /// Counts a toggle that waits.
-struct Waiting(Arc<AtomicUsize>);
+struct Counted(Arc<AtomicUsize>);
 
-impl Drop for Waiting {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -37,37 +37,33 @@ impl Queue {
     /// Takes a place for a toggle: the place counts from this call on, not from the first wait.
     pub(super) fn enter(&self) -> Place {
         self.toggles.fetch_add(1, Ordering::Relaxed);
-        // A lock queues up when it is first polled, so that is done here. `unconstrained`, because a task
-        // that has used up its budget would be told to wait without being queued.
+        let counted = Counted(self.toggles.clone());
+        // A lock queues up when it is first polled, so that is done here. `unconstrained`, because a task that has
+        // used up its budget would be told to wait without being queued.
         let lock = tokio::task::unconstrained(self.token.clone().lock_owned());
-        let mut lock: Pin<Box<dyn Future<Output = Held> + Send>> = Box::pin(lock);
-        let held = lock.as_mut().now_or_never();
-        Place { held, lock, _waiting: Waiting(self.toggles.clone()) }
+        let mut waiting: Pin<Box<dyn Future<Output = Permit> + Send>> = Box::pin(lock);
+        Place { permit: waiting.as_mut().now_or_never(), waiting, _counted: counted }
     }
 
     /// Waits until the token is free and no toggle waits for it.
-    pub(super) async fn enter_behind_toggles(&self) -> Held {
+    pub(super) async fn enter_behind_toggles(&self) -> Permit {
         loop {
-            let held = self.token.clone().lock_owned().await;
+            let permit = self.token.clone().lock_owned().await;
             if self.toggles.load(Ordering::Relaxed) == 0 {
-                return held;
+                return permit;
             }
-            drop(held);
+            drop(permit);
             tokio::task::yield_now().await;
         }
     }
 }
 
 impl Place {
-    /// Waits until it is this place's turn. May be cancelled: the place is kept.
-    pub(super) async fn wait(&mut self) {
-        if self.held.is_none() {
-            self.held = Some(self.lock.as_mut().await);
+    /// Waits until it is this place's turn.
+    pub(super) async fn permit(self) -> Permit {
+        match self.permit {
+            Some(permit) => permit,
+            None => self.waiting.await,
         }
-    }
-
-    /// The right to use the token, once [`Place::wait`] has returned.
-    pub(super) fn take(self) -> Option<Held> {
-        self.held
     }
 }

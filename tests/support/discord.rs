@@ -532,7 +532,7 @@ impl Discord {
         let connection = self.snowflake();
         let heartbeat = self.state(|state| state.heartbeat.unwrap_or(41_250));
         let hello = json!({"op": 10, "s": null, "t": null, "d": {"heartbeat_interval": heartbeat, "_trace": ["[]"]}});
-        if socket.send(Message::Text(hello.to_string())).await.is_err() {
+        if socket.send(Message::text(hello.to_string())).await.is_err() {
             return;
         }
         let mut introduced = false;
@@ -540,7 +540,7 @@ impl Discord {
             tokio::select! {
                 order = ordered.recv() => match order {
                     Some(Order::Send(event)) => {
-                        if socket.send(Message::Text(event.to_string())).await.is_err() { break }
+                        if socket.send(Message::text(event.to_string())).await.is_err() { break }
                     }
                     Some(Order::Close(code)) => {
                         close(&mut socket, code).await;
@@ -560,7 +560,7 @@ impl Discord {
                                 self.violation(format!("a heartbeat with {}", message["d"]));
                             }
                             if self.state(|state| state.gateway) != Gateway::Deaf {
-                                let _ = socket.send(Message::Text(json!({"op": 11}).to_string())).await;
+                                let _ = socket.send(Message::text(json!({"op": 11}).to_string())).await;
                             }
                         }
                         Some(2 | 6) if introduced => {
@@ -572,7 +572,7 @@ impl Discord {
                             match self.introduce(op, &message["d"], connection, &orders) {
                                 Ok(events) => {
                                     for event in events {
-                                        let _ = socket.send(Message::Text(event.to_string())).await;
+                                        let _ = socket.send(Message::text(event.to_string())).await;
                                     }
                                 }
                                 Err(code) => {

@@ -33,7 +33,7 @@ async fn serve(discord_url: &str, wolkvox_url: &str) {
     let authorization = HeaderValue::try_from(format!("Bot {}", discord::TOKEN)).unwrap();
     let gateway = discord_url.replacen("http", "ws", 1) + "/gateway-socket/?v=10&encoding=json";
     let (mut socket, _) = connect_async(gateway).await.unwrap();
-    socket.send(Message::Text(r#"{"op":2}"#.to_owned())).await.unwrap();
+    socket.send(Message::text(r#"{"op":2}"#.to_owned())).await.unwrap();
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(frame) = message else { continue };
         let Some(token) = between(&frame, r#""token":""#, '"') else { continue };

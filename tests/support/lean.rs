@@ -176,7 +176,7 @@ impl Services {
         let token = format!("interaction-token-{id}-aW50ZXJhY3Rpb24");
         let payload = discord::interaction_payload(id, &token, &discord::supervisor(), 2, data);
         let frame = json!({"op": 0, "s": self.commands + 1, "t": "INTERACTION_CREATE", "d": payload});
-        Message::Text(frame.to_string())
+        Message::text(frame.to_string())
     }
 }
 
@@ -237,7 +237,7 @@ impl Discord {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
         let hello = json!({"op": 10, "s": null, "t": null, "d": {"heartbeat_interval": 41_250, "_trace": ["[]"]}});
-        socket.send(Message::Text(hello.to_string())).await.unwrap();
+        socket.send(Message::text(hello.to_string())).await.unwrap();
         let mut to_send = self.to_send.lock().await;
         loop {
             tokio::select! {
@@ -259,7 +259,7 @@ impl Discord {
                     } else {
                         json!({"op": 11})
                     };
-                    socket.send(Message::Text(answer.to_string())).await.unwrap();
+                    socket.send(Message::text(answer.to_string())).await.unwrap();
                 }
             }
         }

@@ -9,19 +9,27 @@ use serenity::builder::{
 };
 use serenity::model::application::ButtonStyle;
 use serenity::model::id::InteractionId;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::interaction::{Callback, go_on_id};
 use super::rest::{Rest, RestError};
-use crate::config::Visibility;
 use crate::reply::{self, Language};
+use crate::retry::{Backoff, retry};
 
-/// Discord's code for an interaction that has its first answer already: another copy of the bot was faster,
-/// or our own answer arrived although we did not learn of it.
+/// Discord's code for an interaction that has its first answer already: another copy of the bot was faster, or our
+/// own answer arrived although we did not learn of it.
 const ALREADY_ACKNOWLEDGED: u32 = 40060;
-/// The pauses between tries double from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+
+/// Who sees the replies. Refusals and questions are always for the invoker alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visibility {
+    /// The whole channel.
+    #[default]
+    Public,
+    /// The invoker alone.
+    Private,
+}
 
 /// Why there is no accepted first answer. Whatever the reason, nothing may be done for the interaction.
 #[derive(Debug)]
@@ -66,21 +74,17 @@ pub(super) async fn respond(
     response: &impl Serialize,
     deadline: Instant,
 ) -> Result<(), Unacknowledged> {
-    let mut pauses = pauses();
-    loop {
+    let attempt = || {
         let left = deadline.saturating_duration_since(Instant::now());
-        let error = match rest.respond(callback.id, &callback.token, response, left).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.code() == Some(ALREADY_ACKNOWLEDGED) => return Err(Unacknowledged::Elsewhere),
-            Err(error) => error,
-        };
-        let pause = pauses().max(error.retry_after().unwrap_or_default());
-        if !error.is_transient() || Instant::now() + pause >= deadline {
-            return Err(Unacknowledged::Refused(error));
-        }
+        rest.respond(callback.id, &callback.token, response, left)
+    };
+    let notify = |error: &RestError, _| {
         tracing::debug!(interaction_id = %callback.id, "the first answer is repeated: {error}");
-        sleep(pause).await;
-    }
+    };
+    retry(BACKOFF, deadline, attempt, RestError::transient, notify).await.map_err(|error| match error.code() {
+        Some(ALREADY_ACKNOWLEDGED) => Unacknowledged::Elsewhere,
+        _ => Unacknowledged::Refused(error),
+    })
 }
 
 /// Puts the result into the place of "working on it", and repeats that on 5xx, 429 and broken connections until
@@ -92,25 +96,9 @@ pub(super) async fn deliver(
     deadline: Instant,
 ) -> Result<(), RestError> {
     let message = EditInteractionResponse::new().content(text).allowed_mentions(CreateAllowedMentions::new());
-    let mut pauses = pauses();
-    loop {
-        let Err(error) = rest.edit_original(callback.application, &callback.token, &message).await else {
-            return Ok(());
-        };
-        let pause = pauses().max(error.retry_after().unwrap_or_default());
-        if !error.is_transient() || Instant::now() + pause >= deadline {
-            return Err(error);
-        }
+    let attempt = || rest.edit_original(callback.application, &callback.token, &message);
+    let notify = |error: &RestError, _| {
         tracing::debug!(interaction_id = %callback.id, "the result is sent again: {error}");
-        sleep(pause).await;
-    }
-}
-
-fn pauses() -> impl FnMut() -> Duration {
-    let mut pause = FIRST_PAUSE;
-    move || {
-        let jittered = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        jittered
-    }
+    };
+    retry(BACKOFF, deadline, attempt, RestError::transient, notify).await
 }

@@ -24,7 +24,7 @@ pub(super) fn without_bom(body: &[u8]) -> &[u8] {
 }
 
 /// Decodes an answer; `None` where it does not say what happened.
-pub(super) fn decode(status: u16, body: &[u8]) -> Option<Outcome> {
+pub(super) fn outcome(status: u16, body: &[u8]) -> Option<Outcome> {
     let body = without_bom(body);
     if !body.starts_with(b"{") {
         return None;
