@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -29,11 +29,11 @@ pub enum Answer {
     Full { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
-    /// A head, then a body that never ends.
+    /// A head that promises JSON, then a body that never ends.
     Endless,
     /// Closed without a word.
     Cut,
-    /// Never answered; the connection stays open.
+    /// Never answered, and neither is what comes later on this connection, which stays open.
     Silent,
     /// The connection becomes a websocket.
     Upgrade,
@@ -43,6 +43,20 @@ impl Answer {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
         Self::Full { status, headers, body: body.to_string().into_bytes() }
+    }
+
+    pub fn html(status: u16, title: &str) -> Self {
+        let headers = vec![("content-type", "text/html; charset=UTF-8".to_owned())];
+        let body = format!("<!DOCTYPE html>\n<html><head><title>{title}</title></head><body>{title}</body></html>\n");
+        Self::Full { status, headers, body: body.into_bytes() }
+    }
+
+    /// With one more header.
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        if let Self::Full { headers, .. } = &mut self {
+            headers.push((name, value.to_string()));
+        }
+        self
     }
 
     pub fn empty(status: u16) -> Self {
@@ -58,6 +72,7 @@ pub struct Connections {
     pub made: AtomicUsize,
     pub open: AtomicUsize,
     cut: Notify,
+    stall: watch::Sender<()>,
 }
 
 impl Connections {
@@ -67,6 +82,37 @@ impl Connections {
         while self.open.load(Ordering::SeqCst) > 0 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Makes all that are open pass nothing on any more, as a proxy does that still acknowledges every byte.
+    pub fn stall(&self) {
+        self.stall.send_replace(());
+    }
+
+    /// For a connection that can be stalled.
+    pub fn stalls(&self) -> Stalls {
+        Stalls(Some(self.stall.subscribe()))
+    }
+}
+
+/// Tells a connection when it has to stall.
+pub struct Stalls(Option<watch::Receiver<()>>);
+
+impl Stalls {
+    pub const NEVER: Self = Self(None);
+
+    async fn begun(&mut self) {
+        let begun = match &mut self.0 {
+            Some(stalls) => stalls.changed().await.is_ok(),
+            None => false,
+        };
+        if !begun {
+            std::future::pending().await
+        }
+    }
+
+    fn have_begun(&self) -> bool {
+        self.0.as_ref().is_some_and(|stalls| stalls.has_changed().unwrap_or(false))
     }
 }
 
@@ -93,7 +139,17 @@ where
 }
 
 /// Serves one connection; gives it back where it is to become a websocket.
-pub async fn serve<S, F, Fut>(mut stream: S, handle: F) -> Option<(S, Request)>
+pub async fn serve<S, F, Fut>(stream: S, handle: F) -> Option<(S, Request)>
+where
+    S: Stream,
+    F: Fn(Request) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    serve_until_stalled(stream, Stalls::NEVER, handle).await
+}
+
+/// The same for a connection that can be stalled. What arrived before that is still carried out.
+pub async fn serve_until_stalled<S, F, Fut>(mut stream: S, mut stalls: Stalls, handle: F) -> Option<(S, Request)>
 where
     S: Stream,
     F: Fn(Request) -> Fut,
@@ -101,8 +157,16 @@ where
 {
     let mut buffer = Vec::new();
     loop {
-        let request = read_request(&mut stream, &mut buffer).await?;
-        match handle(request.clone()).await {
+        let request = tokio::select! {
+            biased;
+            () = stalls.begun() => {
+                swallow(&mut stream).await;
+                return None;
+            }
+            request = read_request(&mut stream, &mut buffer) => request?,
+        };
+        let answer = handle(request.clone()).await;
+        match if stalls.have_begun() { Answer::Silent } else { answer } {
             Answer::Full { status, headers, body } => {
                 let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
                 for (name, value) in headers {
@@ -118,7 +182,9 @@ where
                 return None;
             }
             Answer::Endless => {
-                stream.write_all(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n").await.ok()?;
+                const HEAD: &[u8] =
+                    b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(HEAD).await.ok()?;
                 loop {
                     stream.write_all(b"400\r\n").await.ok()?;
                     stream.write_all(&[b' '; 0x400]).await.ok()?;
@@ -127,13 +193,18 @@ where
             }
             Answer::Cut => return None,
             Answer::Silent => {
-                let mut rest = [0; 64];
-                while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                swallow(&mut stream).await;
                 return None;
             }
             Answer::Upgrade => return Some((stream, request)),
         }
     }
+}
+
+/// Reads until the other side closes, and answers nothing.
+pub async fn swallow<S: Stream>(stream: &mut S) {
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
 }
 
 async fn read_request<S: Stream>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<Request> {

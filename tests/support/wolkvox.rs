@@ -24,6 +24,8 @@ pub enum Fate {
     Confirm,
     /// Carried out and confirmed after a while.
     Slow(Duration),
+    /// Carried out at once and confirmed after a while.
+    Late(Duration),
     /// Carried out and confirmed when the test says so.
     Held(Arc<Notify>),
     /// Not carried out: refused with this status, code, error, msg.
@@ -176,7 +178,7 @@ impl Wolkvox {
     }
 
     pub async fn serve<S: Stream>(&self, stream: S) {
-        http::serve(stream, |request| self.handle(request)).await;
+        http::serve_until_stalled(stream, self.connections.stalls(), |request| self.handle(request)).await;
     }
 
     async fn handle(&self, request: Request) -> Answer {
@@ -262,6 +264,11 @@ impl Wolkvox {
             Fate::Slow(time) => {
                 sleep(time).await;
                 toggle();
+                confirm()
+            }
+            Fate::Late(time) => {
+                toggle();
+                sleep(time).await;
                 confirm()
             }
             Fate::Held(held) => {
