@@ -100,7 +100,7 @@ async fn reply(trusted: &Authority, wolkvox: &Wolkvox) -> String {
     let process = Process::start(&variables, &[]);
     discord.until_ready(1).await;
     let reply = discord.reply(discord.mute(&supervisor(), 1001)).await;
-    check_secrets(&discord, &process.log.text());
+    check_secrets(&process.log.text());
     std::fs::remove_file(path).unwrap();
     reply
 }
@@ -138,14 +138,17 @@ async fn a_handshake_that_never_ends_is_not_sent() {
             connections.push(connection);
         }
     });
-    let world = World::with(|config| {
-        config.wolkvox.base = BaseUrl::parse(&url).unwrap();
-        config.wolkvox.timeout = Duration::from_secs(1);
-    })
+    World::run_with(
+        |config| {
+            config.wolkvox.base = BaseUrl::parse(&url).unwrap();
+            config.wolkvox.timeout = Duration::from_secs(1);
+        },
+        async |world| {
+            let command = world.discord.mute(&supervisor(), 1001);
+            assert!(world.discord.reply(command).await.starts_with("**Not sent:** there is no connection to Wolkvox."));
+            assert_eq!(world.log.outcome(command).await, "not_sent");
+        },
+    )
     .await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    assert!(world.discord.reply(command).await.starts_with("**Not sent:** there is no connection to Wolkvox."));
-    assert_eq!(world.log.outcome(command).await, "not_sent");
     silent.abort();
-    world.close().await;
 }
