@@ -24,165 +24,178 @@ fn say(status: u16, body: &str) -> Fate {
 
 #[tokio::test]
 async fn only_a_plain_success_counts_as_done() {
-    let world = World::new().await;
-    for (fate, expected) in [
-        (say(200, r#"{"code":"200","error":null,"msg":"ok"}"#), "done"),
-        (say(200, r#"{"code":200,"error":null,"msg":"ok"}"#), "done"),
-        (say(202, r#"{"code":202,"msg":"ok"}"#), "done"),
-        (say(200, r#"{"code":"200","error":"null","msg":"ok","more":[1,2]}"#), "done"),
-        (say(200, r#"{"code":"200","error":"","msg":null}"#), "done"),
-        (Fate::Say(200, "text/html", br#" {"code":"200","error":null,"msg":"ok"}"#.to_vec()), "done"),
-        (Fate::Say(200, "", b"\xEF\xBB\xBF{\"code\":\"200\",\"error\":null,\"msg\":\"ok\"}\n".to_vec()), "done"),
-        // An error inside HTTP 200, or an HTTP error with or without the code.
-        (say(200, r#"{"code":"403","error":"FORBIDDEN","msg":"PLEASE VALIDATE TOKEN"}"#), "rejected"),
-        (say(200, r#"{"code":403,"error":null,"msg":"no"}"#), "rejected"),
-        (say(200, r#"{"code":"200","error":"SOMETHING","msg":"no"}"#), "rejected"),
-        (say(404, r#"{"code":"404","error":"NOT FOUND","msg":"no such agent"}"#), "rejected"),
-        (say(400, r#"{"error":"BAD REQUEST","msg":"no"}"#), "rejected"),
-        // Everything else says nothing.
-        (say(200, ""), "unknown"),
-        (say(200, "{"), "unknown"),
-        (say(200, r#"{"code":"200","error":null,"msg":"o"#), "unknown"),
-        (say(200, "null"), "unknown"),
-        (say(200, "[]"), "unknown"),
-        (say(200, r#"["200",null,"ok"]"#), "unknown"),
-        (say(200, "{}"), "unknown"),
-        (say(200, r#"{"error":null,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":"200","error":null,"msg":7}"#), "unknown"),
-        (say(200, r#"{"code":"200","error":false,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":"200","error":{"x":1},"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":"OK","error":null,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":200.5,"error":null,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":-200,"error":null,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":true,"error":null,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":"302","error":null,"msg":"ok"}"#), "unknown"),
-        (say(200, r#"{"code":"500","error":"INTERNAL","msg":"half way"}"#), "unknown"),
-        (say(500, r#"{"code":"200","error":null,"msg":"ok"}"#), "unknown"),
-        (say(403, r#"{"code":"200","error":null,"msg":"ok"}"#), "unknown"),
-        (say(204, ""), "unknown"),
-        (say(200, "{\"code\":\"200\",\"error\":null,\"msg\":\"\u{0}\"}"), "unknown"),
-        (Fate::Say(200, "application/json", b"{\"code\":\"200\",\"msg\":\"\xFF\xFE\"}".to_vec()), "unknown"),
-        (Fate::Say(200, "text/html", b"<!DOCTYPE html><html><body>Login</body></html>".to_vec()), "unknown"),
-        (Fate::Say(403, "text/html", b"<html>Forbidden</html>".to_vec()), "unknown"),
-        (Fate::Say(502, "text/html", b"<html>Bad gateway</html>".to_vec()), "unknown"),
-    ] {
-        let shown = format!("{fate:?}");
-        assert_eq!(outcome(&world, fate).await, expected, "{shown}");
-    }
-    world.close().await;
+    World::run(async |world| {
+        for (fate, expected) in [
+            (say(200, r#"{"code":"200","error":null,"msg":"ok"}"#), "done"),
+            (say(200, r#"{"code":200,"error":null,"msg":"ok"}"#), "done"),
+            (say(202, r#"{"code":202,"msg":"ok"}"#), "done"),
+            (say(200, r#"{"code":"200","error":"null","msg":"ok","more":[1,2]}"#), "done"),
+            (say(200, r#"{"code":"200","error":"","msg":null}"#), "done"),
+            (Fate::Say(200, "text/html", br#" {"code":"200","error":null,"msg":"ok"}"#.to_vec()), "done"),
+            (Fate::Say(200, "", b"\xEF\xBB\xBF{\"code\":\"200\",\"error\":null,\"msg\":\"ok\"}\n".to_vec()), "done"),
+            // An error inside HTTP 200, or an HTTP error with or without the code.
+            (say(200, r#"{"code":"403","error":"FORBIDDEN","msg":"PLEASE VALIDATE TOKEN"}"#), "rejected"),
+            (say(200, r#"{"code":403,"error":null,"msg":"no"}"#), "rejected"),
+            (say(200, r#"{"code":"200","error":"SOMETHING","msg":"no"}"#), "rejected"),
+            (say(404, r#"{"code":"404","error":"NOT FOUND","msg":"no such agent"}"#), "rejected"),
+            (say(400, r#"{"error":"BAD REQUEST","msg":"no"}"#), "rejected"),
+            // Everything else says nothing.
+            (say(200, ""), "unknown"),
+            (say(200, "{"), "unknown"),
+            (say(200, r#"{"code":"200","error":null,"msg":"o"#), "unknown"),
+            (say(200, "null"), "unknown"),
+            (say(200, "[]"), "unknown"),
+            (say(200, r#"["200",null,"ok"]"#), "unknown"),
+            (say(200, "{}"), "unknown"),
+            (say(200, r#"{"error":null,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":"200","error":null,"msg":7}"#), "unknown"),
+            (say(200, r#"{"code":"200","error":false,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":"200","error":{"x":1},"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":"OK","error":null,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":200.5,"error":null,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":-200,"error":null,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":true,"error":null,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":"302","error":null,"msg":"ok"}"#), "unknown"),
+            (say(200, r#"{"code":"500","error":"INTERNAL","msg":"half way"}"#), "unknown"),
+            (say(500, r#"{"code":"200","error":null,"msg":"ok"}"#), "unknown"),
+            (say(403, r#"{"code":"200","error":null,"msg":"ok"}"#), "unknown"),
+            (say(204, ""), "unknown"),
+            (say(200, "{\"code\":\"200\",\"error\":null,\"msg\":\"\u{0}\"}"), "unknown"),
+            (Fate::Say(200, "application/json", b"{\"code\":\"200\",\"msg\":\"\xFF\xFE\"}".to_vec()), "unknown"),
+            (Fate::Say(200, "text/html", b"<!DOCTYPE html><html><body>Login</body></html>".to_vec()), "unknown"),
+            (Fate::Say(403, "text/html", b"<html>Forbidden</html>".to_vec()), "unknown"),
+            (Fate::Say(502, "text/html", b"<html>Bad gateway</html>".to_vec()), "unknown"),
+        ] {
+            let shown = format!("{fate:?}");
+            assert_eq!(outcome(world, fate).await, expected, "{shown}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn answers_that_break_off_or_never_end_are_unknown() {
-    let world = World::new().await;
-    let success = r#"{"code":"200","error":null,"msg":"ok"}"#;
-    let padded = format!(r#"{{"code":"200","error":null,"msg":"ok","x":"{}"}}"#, "x".repeat(65 * 1024));
-    for fate in [
-        Fate::Raw(format!("HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{success}").into_bytes()),
-        Fate::Raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec()),
-        Fate::Raw(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
-        Fate::Raw(b"220 smtp.example ESMTP\r\n".to_vec()),
-        say(200, &padded),
-        Fate::Endless,
-        Fate::CutBefore,
-        Fate::CutAfter,
-    ] {
-        let shown = format!("{fate:?}");
-        assert_eq!(outcome(&world, fate).await, "unknown", "{}", &shown[..shown.len().min(80)]);
-    }
-    assert_eq!(world.wolkvox.requests(), 8, "nothing was repeated");
-    world.close().await;
+    World::run(async |world| {
+        let success = r#"{"code":"200","error":null,"msg":"ok"}"#;
+        let padded = format!(r#"{{"code":"200","error":null,"msg":"ok","x":"{}"}}"#, "x".repeat(65 * 1024));
+        for fate in [
+            Fate::Raw(format!("HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{success}").into_bytes()),
+            Fate::Raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec()),
+            Fate::Raw(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
+            Fate::Raw(b"220 smtp.example ESMTP\r\n".to_vec()),
+            say(200, &padded),
+            Fate::Endless,
+            Fate::CutBefore,
+            Fate::CutAfter,
+        ] {
+            let shown = format!("{fate:?}");
+            assert_eq!(outcome(world, fate).await, "unknown", "{}", &shown[..shown.len().min(80)]);
+        }
+        assert_eq!(world.wolkvox.requests(), 8, "nothing was repeated");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_answer_just_below_64_kib_is_read() {
-    let world = World::new().await;
-    let body = format!(r#"{{"code":"200","error":null,"msg":"{}"}}"#, "x".repeat(63 * 1024));
-    assert_eq!(outcome(&world, say(200, &body)).await, "done");
-    world.close().await;
+    World::run(async |world| {
+        let body = format!(r#"{{"code":"200","error":null,"msg":"{}"}}"#, "x".repeat(63 * 1024));
+        assert_eq!(outcome(world, say(200, &body)).await, "done");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_time_out_is_unknown_and_takes_as_long_as_configured() {
-    let world = World::with(|config| config.wolkvox.timeout = Duration::from_secs(1)).await;
-    let started = Instant::now();
-    assert_eq!(outcome(&world, Fate::Silent).await, "unknown");
-    assert!(started.elapsed() >= Duration::from_secs(1));
-    assert_eq!(world.wolkvox.requests(), 1);
-    world.close().await;
+    World::run_with(
+        |config| config.wolkvox.timeout = Duration::from_secs(1),
+        async |world| {
+            let started = Instant::now();
+            assert_eq!(outcome(world, Fate::Silent).await, "unknown");
+            assert!(started.elapsed() >= Duration::from_secs(1));
+            assert_eq!(world.wolkvox.requests(), 1);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_the_token_stays_here() {
-    let world = World::new().await;
-    let elsewhere = Wolkvox::start().await;
-    let to = format!("{}/api/v2/agentbox.php?agent_id=1001&api=mute", elsewhere.url);
-    assert_eq!(outcome(&world, Fate::Redirect(to)).await, "unknown");
-    assert_eq!((elsewhere.connections_made(), elsewhere.requests()), (0, 0));
-    world.close().await;
+    World::run(async |world| {
+        let elsewhere = Wolkvox::start().await;
+        let to = format!("{}/api/v2/agentbox.php?agent_id=1001&api=mute", elsewhere.url);
+        assert_eq!(outcome(world, Fate::Redirect(to)).await, "unknown");
+        assert_eq!((elsewhere.connections_made(), elsewhere.requests()), (0, 0));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn calls_never_overlap_and_go_first_come_first_served() {
-    let world = World::new().await;
-    let held = world.wolkvox.hold();
-    let agents: Vec<u64> = (1001..1041).collect();
-    let commands: Vec<u64> = agents.iter().map(|agent| world.discord.mute(&supervisor(), *agent)).collect();
-    world.discord.until("all are acknowledged", |state| state.interactions.values().all(|i| i.deferred())).await;
-    world.wolkvox.until_requests(1).await;
-    assert_eq!(world.wolkvox.requests(), 1);
-    held.notify_one();
-    for command in commands {
-        world.discord.reply(command).await;
-    }
-    assert_eq!(world.wolkvox.state(|state| state.requests.clone()), agents);
-    world.close().await;
+    World::run(async |world| {
+        let held = world.wolkvox.hold();
+        let agents: Vec<u64> = (1001..1041).collect();
+        let commands: Vec<u64> = agents.iter().map(|agent| world.discord.mute(&supervisor(), *agent)).collect();
+        world.discord.until("all are acknowledged", |state| state.interactions.values().all(|i| i.deferred())).await;
+        world.wolkvox.until_requests(1).await;
+        assert_eq!(world.wolkvox.requests(), 1);
+        held.notify_one();
+        for command in commands {
+            world.discord.reply(command).await;
+        }
+        assert_eq!(world.wolkvox.state(|state| state.requests.clone()), agents);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_slow_acknowledgement_does_not_lose_its_place() {
-    let world = World::new().await;
-    let slow = crate::support::discord::Fate::Slow(Duration::from_millis(400));
-    world.discord.state(|state| state.first_answer_fates.push_back(slow));
-    let first = world.discord.mute(&supervisor(), 1001);
-    let second = world.discord.mute(&supervisor(), 1002);
-    world.discord.reply(second).await;
-    world.discord.reply(first).await;
-    assert_eq!(world.wolkvox.state(|state| state.requests.clone()), [1001, 1002]);
-    world.close().await;
+    World::run(async |world| {
+        let slow = crate::support::discord::Fate::Slow(Duration::from_millis(400));
+        world.discord.state(|state| state.first_answer_fates.push_back(slow));
+        let first = world.discord.mute(&supervisor(), 1001);
+        let second = world.discord.mute(&supervisor(), 1002);
+        world.discord.reply(second).await;
+        world.discord.reply(first).await;
+        assert_eq!(world.wolkvox.state(|state| state.requests.clone()), [1001, 1002]);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_busy_token_is_waited_out() {
-    let world = World::new().await;
-    world.wolkvox.next([BUSY, BUSY]);
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.discord.reply(command).await;
-    assert_eq!(world.log.outcome(command).await, "done");
-    assert_eq!((world.wolkvox.requests(), world.wolkvox.toggles(1001)), (3, 1));
-    world.close().await;
+    World::run(async |world| {
+        world.wolkvox.next([BUSY, BUSY]);
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.reply(command).await;
+        assert_eq!(world.log.outcome(command).await, "done");
+        assert_eq!((world.wolkvox.requests(), world.wolkvox.toggles(1001)), (3, 1));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_token_that_stays_busy_is_a_refusal_in_the_end() {
-    let world = World::new().await;
-    world.wolkvox.next(vec![BUSY; 30]);
-    let started = Instant::now();
-    let command = world.discord.mute(&supervisor(), 1001);
-    let text = world.discord.reply(command).await;
-    assert!(started.elapsed() <= Duration::from_secs(17));
-    assert!(text.contains("EXCEEDS THE LIMIT") && text.contains("The token is busy with other calls."), "{text}");
-    assert_eq!(world.log.outcome(command).await, "rejected");
-    assert_eq!(world.wolkvox.toggles(1001), 0);
-    world.close().await;
+    World::run(async |world| {
+        world.wolkvox.next(vec![BUSY; 30]);
+        let started = Instant::now();
+        let command = world.discord.mute(&supervisor(), 1001);
+        let text = world.discord.reply(command).await;
+        assert!(started.elapsed() <= Duration::from_secs(17));
+        assert!(text.contains("EXCEEDS THE LIMIT") && text.contains("The token is busy with other calls."), "{text}");
+        assert_eq!(world.log.outcome(command).await, "rejected");
+        assert_eq!(world.wolkvox.toggles(1001), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn any_other_refusal_is_not_repeated() {
-    let world = World::new().await;
-    assert_eq!(outcome(&world, Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")).await, "rejected");
-    assert_eq!(world.wolkvox.requests(), 1);
-    world.close().await;
+    World::run(async |world| {
+        assert_eq!(outcome(world, Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")).await, "rejected");
+        assert_eq!(world.wolkvox.requests(), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -190,71 +203,80 @@ async fn a_connection_that_was_never_made_is_tried_again() {
     // Refused until somebody listens.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
-    let world = World::with(|config| config.wolkvox.base = BaseUrl::parse(&url).unwrap()).await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.log.until_contains("no connection to Wolkvox").await;
-    let late = Wolkvox::new(url);
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    late.listen(listener);
-    world.discord.reply(command).await;
-    assert_eq!(world.log.outcome(command).await, "done");
-    assert_eq!(late.toggles(1001), 1);
-    world.close().await;
+    World::run_with(
+        |config| config.wolkvox.base = BaseUrl::parse(&url).unwrap(),
+        async |world| {
+            let command = world.discord.mute(&supervisor(), 1001);
+            world.log.until_contains("no connection to Wolkvox").await;
+            let late = Wolkvox::new(url.clone());
+            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            late.listen(listener);
+            world.discord.reply(command).await;
+            assert_eq!(world.log.outcome(command).await, "done");
+            assert_eq!(late.toggles(1001), 1);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn one_connection_serves_many_commands() {
-    let world = World::new().await;
-    for agent in 1001..1021 {
-        world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
-    }
-    assert_eq!(world.wolkvox.connections_made(), 1);
-    world.close().await;
+    World::run(async |world| {
+        for agent in 1001..1021 {
+            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
+        }
+        assert_eq!(world.wolkvox.connections_made(), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_kept_connection_that_the_server_has_closed_loses_no_toggle() {
-    let world = World::new().await;
-    let success = json!({"code": "200", "error": null, "msg": "ok"}).to_string();
-    let closing = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{success}", success.len());
-    for _ in 0..10 {
-        // Answered as if the connection were kept, and closed all the same.
-        assert_eq!(outcome(&world, Fate::Raw(closing.clone().into_bytes())).await, "done");
-    }
-    assert_eq!((world.wolkvox.requests(), world.wolkvox.toggles(1001)), (10, 10));
-    world.close().await;
+    World::run(async |world| {
+        let success = json!({"code": "200", "error": null, "msg": "ok"}).to_string();
+        let closing = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{success}", success.len());
+        for _ in 0..10 {
+            // Answered as if the connection were kept, and closed all the same.
+            assert_eq!(outcome(world, Fate::Raw(closing.clone().into_bytes())).await, "done");
+        }
+        assert_eq!((world.wolkvox.requests(), world.wolkvox.toggles(1001)), (10, 10));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_connection_that_was_closed_while_it_was_not_used_is_replaced() {
-    let world = World::new().await;
-    for agent in 1001..1011 {
-        let command = world.discord.mute(&supervisor(), agent);
-        world.discord.reply(command).await;
-        assert_eq!(world.log.outcome(command).await, "done");
-        assert_eq!(world.wolkvox.toggles(agent), 1);
-        world.wolkvox.cut_connections().await;
-    }
-    assert_eq!(world.wolkvox.connections_made(), 10);
-    world.close().await;
+    World::run(async |world| {
+        for agent in 1001..1011 {
+            let command = world.discord.mute(&supervisor(), agent);
+            world.discord.reply(command).await;
+            assert_eq!(world.log.outcome(command).await, "done");
+            assert_eq!(world.wolkvox.toggles(agent), 1);
+            world.wolkvox.cut_connections().await;
+        }
+        assert_eq!(world.wolkvox.connections_made(), 10);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_connection_that_was_not_used_for_4_seconds_is_not_used_for_a_toggle() {
-    let world = World::new().await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    assert_eq!((world.wolkvox.connections_made(), world.wolkvox.toggles(1001)), (2, 2));
-    world.close().await;
+    World::run(async |world| {
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert_eq!((world.wolkvox.connections_made(), world.wolkvox.toggles(1001)), (2, 2));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_message_that_quotes_the_token_is_shown_without_it() {
-    let world = World::new().await;
-    let msg = format!("TOKEN {} IS NOT VALID", crate::support::wolkvox::TOKEN);
-    world.wolkvox.next([say(403, &json!({"code": "403", "error": "FORBIDDEN", "msg": msg}).to_string())]);
-    let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    assert!(text.starts_with("**Refused by Wolkvox:** TOKEN … IS NOT VALID"), "{text}");
-    world.close().await;
+    World::run(async |world| {
+        let msg = format!("TOKEN {} IS NOT VALID", crate::support::wolkvox::TOKEN);
+        world.wolkvox.next([say(403, &json!({"code": "403", "error": "FORBIDDEN", "msg": msg}).to_string())]);
+        let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert!(text.starts_with("**Refused by Wolkvox:** TOKEN … IS NOT VALID"), "{text}");
+    })
+    .await;
 }

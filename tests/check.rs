@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::json;
 
-use crate::support::bot::{Process, World, check_secrets, check_stand_ins, variables};
-use crate::support::discord::{APPLICATION, AUDIT_CHANNEL, Discord, OTHER_ROLE, SUPERVISOR_ROLE};
+use crate::support::bot::{Process, World, check_secrets, check_stand_ins, draft, variables};
+use crate::support::discord::{APPLICATION, AUDIT_CHANNEL, Discord, SUPERVISOR_ROLE};
 use crate::support::http::Answer;
 use crate::support::wolkvox::{self, Wolkvox};
 
@@ -17,13 +17,13 @@ struct Checked {
 async fn check(discord: &Discord, wolkvox: &Wolkvox, change: &[(&'static str, &str)]) -> Checked {
     let mut variables: HashMap<&'static str, String> = variables(discord, wolkvox);
     variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    let process = Process::start(&variables, &["check"]);
-    let log = process.log.clone();
+    let mut process = Process::start(&variables, &["check"]);
     let (code, errors) = process.ended().await;
     assert_eq!(errors, "");
-    log.until("the end", |log| log.lines().len() > 1).await;
-    check_secrets(discord, &log.text());
-    Checked { code, printed: log.text() }
+    let printed = process.log.text();
+    assert!(printed.lines().count() > 1, "{printed}");
+    check_secrets(&printed);
+    Checked { code, printed }
 }
 
 #[tokio::test]
@@ -71,7 +71,6 @@ async fn one_missing_role_is_a_warning_and_none_at_all_a_failure() {
     let none = check(&discord, &wolkvox, &[("ALLOWED_ROLE_IDS", "4711,4712")]).await;
     assert!(none.printed.contains("FAIL  Role: the server has no role 4711."), "{}", none.printed);
     assert_eq!(none.code, Some(1));
-    let _ = OTHER_ROLE;
 }
 
 #[tokio::test]
@@ -164,12 +163,11 @@ async fn every_shape_of_the_quota_is_understood() {
 
 #[tokio::test]
 async fn in_a_terminal_it_is_in_colour() {
-    let world = World::new().await;
-    let variables = variables(&world.discord, &world.wolkvox);
-    let draft = wolkvox_bot::config::Draft::from_lookup(|name| variables.get(name).cloned());
-    let mut printed = Vec::new();
-    let report = wolkvox_bot::check::Report::new(&mut printed, true);
-    assert!(wolkvox_bot::check::check(draft, report).await.unwrap());
-    assert!(String::from_utf8(printed).unwrap().starts_with("\u{1b}[32mok   \u{1b}[0m Configuration: complete\n"));
-    world.close().await;
+    World::run(async |world| {
+        let mut printed = Vec::new();
+        let report = wolkvox_bot::check::Report::new(&mut printed, true);
+        assert!(wolkvox_bot::check::check(draft(&world.discord, &world.wolkvox), report).await.unwrap());
+        assert!(String::from_utf8(printed).unwrap().starts_with("\u{1b}[32mok   \u{1b}[0m Configuration: complete\n"));
+    })
+    .await;
 }

@@ -1,7 +1,9 @@
 //! What people see when they type `/mute`.
 
 use serde_json::{Value, json};
+use wolkvox_bot::config::Config;
 use wolkvox_bot::discord::Visibility;
+use wolkvox_bot::net::BaseUrl;
 
 use crate::support::bot::World;
 use crate::support::discord::{self, Actor, stranger, supervisor};
@@ -18,217 +20,240 @@ async fn shown(world: &World, msg: &str) -> String {
 
 #[tokio::test]
 async fn the_command_is_registered_with_one_required_integer_option() {
-    let world = World::with(|config| config.agent_directory = false).await;
-    let commands = world.discord.state(|state| state.commands.clone().unwrap());
-    assert_eq!(commands.as_array().unwrap().len(), 1);
-    assert_eq!(commands[0]["name"], "mute");
-    let options = commands[0]["options"].as_array().unwrap();
-    assert_eq!(options.len(), 1);
-    let option = &options[0];
-    assert_eq!((&option["name"], &option["type"]), (&json!("agent_id"), &json!(4)));
-    assert_eq!((&option["required"], &option["autocomplete"]), (&json!(true), &json!(false)));
-    assert_eq!((&option["min_value"], &option["max_value"]), (&json!(1), &json!(9_999_999_999_u64)));
-    world.close().await;
+    World::run_with(
+        |config| config.agent_directory = false,
+        async |world| {
+            let commands = world.discord.state(|state| state.commands.clone().unwrap());
+            assert_eq!(commands.as_array().unwrap().len(), 1);
+            assert_eq!(commands[0]["name"], "mute");
+            let options = commands[0]["options"].as_array().unwrap();
+            assert_eq!(options.len(), 1);
+            let option = &options[0];
+            assert_eq!((&option["name"], &option["type"]), (&json!("agent_id"), &json!(4)));
+            assert_eq!((&option["required"], &option["autocomplete"]), (&json!(true), &json!(false)));
+            assert_eq!((&option["min_value"], &option["max_value"]), (&json!(1), &json!(9_999_999_999_u64)));
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_supervisor_reads_what_wolkvox_said() {
-    let world = World::new().await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    let reply = world.discord.finished(command).await;
-    assert_eq!(reply.text().unwrap(), format!("{SUCCESS}{SMALL_PRINT}"));
-    assert!(reply.deferred(), "thinking is shown at once");
-    assert!(!reply.private(), "the channel is the team's shared memory");
-    assert_eq!(world.wolkvox.toggles(1001), 1);
-    world.close().await;
+    World::run(async |world| {
+        let command = world.discord.mute(&supervisor(), 1001);
+        let reply = world.discord.finished(command).await;
+        assert_eq!(reply.text().unwrap(), format!("{SUCCESS}{SMALL_PRINT}"));
+        assert!(reply.deferred(), "thinking is shown at once");
+        assert!(!reply.private(), "the channel is the team's shared memory");
+        assert_eq!(world.wolkvox.toggles(1001), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn thinking_is_shown_while_wolkvox_takes_its_time() {
-    let world = World::new().await;
-    let held = world.wolkvox.hold();
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    assert!(world.discord.interaction(command).deferred());
-    assert!(!world.discord.interaction(command).finished());
-    held.notify_one();
-    assert!(world.discord.reply(command).await.starts_with(SUCCESS));
-    world.close().await;
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        assert!(world.discord.interaction(command).deferred());
+        assert!(!world.discord.interaction(command).finished());
+        held.notify_one();
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn running_it_again_undoes_it() {
-    let world = World::new().await;
-    for _ in 0..2 {
-        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    }
-    assert_eq!(world.wolkvox.toggles(1001), 2);
-    world.close().await;
+    World::run(async |world| {
+        for _ in 0..2 {
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        }
+        assert_eq!(world.wolkvox.toggles(1001), 2);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn private_replies_are_for_the_invoker_alone() {
-    let world = World::with(|config| config.visibility = Visibility::Private).await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    assert!(world.discord.finished(command).await.private());
-    world.close().await;
+    World::run_with(
+        |config| config.visibility = Visibility::Private,
+        async |world| {
+            let command = world.discord.mute(&supervisor(), 1001);
+            assert!(world.discord.finished(command).await.private());
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn nobody_else_is_let_in_and_only_they_see_the_refusal() {
-    let world = World::new().await;
-    let everyone = Actor { roles: vec![discord::GUILD], ..stranger() };
-    let nobody = Actor { roles: vec![], ..stranger() };
-    let direct = Actor { guild: None, ..supervisor() };
-    let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
-    for (actor, reply) in [
-        (stranger(), "You don't have a role that may use this command. Nothing was sent."),
-        (everyone, "You don't have a role that may use this command. Nothing was sent."),
-        (nobody, "You don't have a role that may use this command. Nothing was sent."),
-        (direct, "This command works only in the server that the bot was set up for. Nothing was sent."),
-        (elsewhere, "This command works only in the server that the bot was set up for. Nothing was sent."),
-    ] {
-        let command = world.discord.mute(&actor, 1001);
-        let refusal = world.discord.finished(command).await;
-        assert!(refusal.text().unwrap().starts_with(reply), "{refusal:?}");
-        assert!(refusal.private());
-        let record = world.log.audit(command).await;
-        assert_eq!((&record["outcome"], &record["agent_id"]), (&json!("denied"), &json!(1001)));
-    }
-    assert_eq!(world.wolkvox.requests(), 0);
-    world.close().await;
+    World::run(async |world| {
+        let everyone = Actor { roles: vec![discord::GUILD], ..stranger() };
+        let nobody = Actor { roles: vec![], ..stranger() };
+        let direct = Actor { guild: None, ..supervisor() };
+        let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
+        for (actor, reply) in [
+            (stranger(), "You don't have a role that may use this command. Nothing was sent."),
+            (everyone, "You don't have a role that may use this command. Nothing was sent."),
+            (nobody, "You don't have a role that may use this command. Nothing was sent."),
+            (direct, "This command works only in the server that the bot was set up for. Nothing was sent."),
+            (elsewhere, "This command works only in the server that the bot was set up for. Nothing was sent."),
+        ] {
+            let command = world.discord.mute(&actor, 1001);
+            let refusal = world.discord.finished(command).await;
+            assert!(refusal.text().unwrap().starts_with(reply), "{refusal:?}");
+            assert!(refusal.private());
+            let record = world.log.audit(command).await;
+            assert_eq!((&record["outcome"], &record["agent_id"]), (&json!("denied"), &json!(1001)));
+        }
+        assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn any_allowlisted_role_will_do() {
-    let world = World::new().await;
-    let quality = Actor { roles: vec![discord::QUALITY_ROLE], ..supervisor() };
-    assert!(world.discord.reply(world.discord.mute(&quality, 1001)).await.starts_with(SUCCESS));
-    world.close().await;
+    World::run(async |world| {
+        let quality = Actor { roles: vec![discord::QUALITY_ROLE], ..supervisor() };
+        assert!(world.discord.reply(world.discord.mute(&quality, 1001)).await.starts_with(SUCCESS));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_bad_agent_id_reaches_nobody() {
-    let world = World::new().await;
-    let bad = [
-        json!(-1),
-        json!(0),
-        json!(10_000_000_000_u64),
-        json!(u64::MAX),
-        json!("1001"),
-        json!(1001.5),
-        json!(true),
-        Value::Null,
-        json!([1001]),
-        json!({"id": 1001}),
-    ];
-    for value in bad {
-        let command = world.discord.mute(&supervisor(), value.clone());
-        let refusal = world.discord.finished(command).await;
-        assert!(refusal.text().unwrap().starts_with("That is not an agent's number. Nothing was sent."), "{value}");
-        assert!(refusal.private());
-        assert_eq!(world.log.outcome(command).await, "not_sent");
-    }
-    let missing = world.discord.interact(&supervisor(), 2, json!({"id": "1", "name": "mute", "type": 1}));
-    assert!(world.discord.reply(missing).await.starts_with("That is not an agent's number."));
-    assert_eq!(world.wolkvox.requests(), 0);
-    world.close().await;
+    World::run(async |world| {
+        let bad = [
+            json!(-1),
+            json!(0),
+            json!(10_000_000_000_u64),
+            json!(u64::MAX),
+            json!("1001"),
+            json!(1001.5),
+            json!(true),
+            Value::Null,
+            json!([1001]),
+            json!({"id": 1001}),
+        ];
+        for value in bad {
+            let command = world.discord.mute(&supervisor(), value.clone());
+            let refusal = world.discord.finished(command).await;
+            assert!(refusal.text().unwrap().starts_with("That is not an agent's number. Nothing was sent."), "{value}");
+            assert!(refusal.private());
+            assert_eq!(world.log.outcome(command).await, "not_sent");
+        }
+        let missing = world.discord.interact(&supervisor(), 2, json!({"id": "1", "name": "mute", "type": 1}));
+        assert!(world.discord.reply(missing).await.starts_with("That is not an agent's number."));
+        assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_smallest_and_the_largest_agent_id_reach_wolkvox() {
-    let world = World::new().await;
-    for agent in [1, 9_999_999_999] {
-        world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
-        assert_eq!(world.wolkvox.toggles(agent), 1);
-    }
-    world.close().await;
+    World::run(async |world| {
+        for agent in [1, 9_999_999_999] {
+            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
+            assert_eq!(world.wolkvox.toggles(agent), 1);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn markdown_and_mentions_from_wolkvox_are_shown_as_they_came() {
-    let world = World::new().await;
-    for (msg, text) in [
-        ("plain words, 100% ok: (yes) 'fine'!", "plain words, 100% ok: (yes) 'fine'!"),
-        ("*bold* _it_ ~x~ `code` ||spoiler||", r"\*bold\* \_it\_ \~x\~ \`code\` \|\|spoiler\|\|"),
-        ("@everyone <@501> <#1> <:x:1>", r"@everyone \<@501> \<#1> \<:x:1>"),
-        ("[link](https://evil.example)", r"\[link\](https://evil.example)"),
-        ("# heading", r"\# heading"),
-        ("> quote\n-# small\n1. one", "\\> quote\n\\-# small\n1\\. one"),
-        ("back\\slash", r"back\\slash"),
-        ("a\u{202E}b\u{0007}c\r\nd", "ab c\nd"),
-        ("  spaces around  ", "spaces around"),
-        ("3 < 4 and 5 > 4", r"3 \< 4 and 5 > 4"),
-    ] {
-        assert_eq!(shown(&world, msg).await, format!("{text}{SMALL_PRINT}"), "{msg:?}");
-    }
-    world.close().await;
+    World::run(async |world| {
+        for (msg, text) in [
+            ("plain words, 100% ok: (yes) 'fine'!", "plain words, 100% ok: (yes) 'fine'!"),
+            ("*bold* _it_ ~x~ `code` ||spoiler||", r"\*bold\* \_it\_ \~x\~ \`code\` \|\|spoiler\|\|"),
+            ("@everyone <@501> <#1> <:x:1>", r"@everyone \<@501> \<#1> \<:x:1>"),
+            ("[link](https://evil.example)", r"\[link\](https://evil.example)"),
+            ("# heading", r"\# heading"),
+            ("> quote\n-# small\n1. one", "\\> quote\n\\-# small\n1\\. one"),
+            ("back\\slash", r"back\\slash"),
+            ("a\u{202E}b\u{0007}c\r\nd", "ab c\nd"),
+            ("  spaces around  ", "spaces around"),
+            ("3 < 4 and 5 > 4", r"3 \< 4 and 5 > 4"),
+        ] {
+            assert_eq!(shown(world, msg).await, format!("{text}{SMALL_PRINT}"), "{msg:?}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn html_is_never_shown() {
-    let world = World::new().await;
-    assert_eq!(shown(&world, "<b>done</b> for <i class=\"x\">1001</i>").await, format!("done for 1001{SMALL_PRINT}"));
-    assert_eq!(
-        shown(&world, "<!DOCTYPE html><html><body>503</body></html>").await,
-        format!("Wolkvox reported success, without a message.{SMALL_PRINT}")
-    );
-    world.close().await;
+    World::run(async |world| {
+        assert_eq!(
+            shown(world, "<b>done</b> for <i class=\"x\">1001</i>").await,
+            format!("done for 1001{SMALL_PRINT}")
+        );
+        assert_eq!(
+            shown(world, "<!DOCTYPE html><html><body>503</body></html>").await,
+            format!("Wolkvox reported success, without a message.{SMALL_PRINT}")
+        );
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_success_without_a_message_is_still_told() {
-    let world = World::new().await;
-    assert_eq!(shown(&world, "").await, format!("Wolkvox reported success, without a message.{SMALL_PRINT}"));
-    world.close().await;
+    World::run(async |world| {
+        assert_eq!(shown(world, "").await, format!("Wolkvox reported success, without a message.{SMALL_PRINT}"));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn long_text_is_cut_at_a_character_with_a_sign() {
-    let world = World::new().await;
-    for (msg, last) in [("é".repeat(5000), "é…"), ("🎙".repeat(3000), "🎙…"), ("*".repeat(3000), r"\*…")] {
-        let text = shown(&world, &msg).await;
-        let size = text.encode_utf16().count();
-        assert!((1997..=2000).contains(&size), "{size}");
-        let text = text.strip_suffix(SMALL_PRINT).unwrap();
-        assert!(text.ends_with(last), "{}", &text[text.len() - 20..]);
-    }
-    world.close().await;
+    World::run(async |world| {
+        for (msg, last) in [("é".repeat(5000), "é…"), ("🎙".repeat(3000), "🎙…"), ("*".repeat(3000), r"\*…")]
+        {
+            let text = shown(world, &msg).await;
+            let size = text.encode_utf16().count();
+            assert!((1997..=2000).contains(&size), "{size}");
+            let text = text.strip_suffix(SMALL_PRINT).unwrap();
+            assert!(text.ends_with(last), "{}", &text[text.len() - 20..]);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn text_that_just_fits_is_not_cut() {
-    let world = World::new().await;
-    let msg = "x".repeat(2000 - SMALL_PRINT.encode_utf16().count());
-    assert_eq!(shown(&world, &msg).await, format!("{msg}{SMALL_PRINT}"));
-    world.close().await;
+    World::run(async |world| {
+        let msg = "x".repeat(2000 - SMALL_PRINT.encode_utf16().count());
+        assert_eq!(shown(world, &msg).await, format!("{msg}{SMALL_PRINT}"));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn each_documented_refusal_comes_with_its_hint() {
-    let world = World::new().await;
-    for (status, error, msg, hint) in [
-        (401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN", "Wolkvox saw no token."),
-        (403, "FORBIDDEN", "PLEASE VALIDATE TOKEN", "The API token is wrong, expired or deleted."),
-        (403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED", "Today's limit of API calls is spent."),
-        (403, "FORBIDDEN", "BACKUP IN PROGRESS", "The Wolkvox server may be in maintenance."),
-        (400, "BAD REQUEST", "SOME PARAMETERS ARE REQUIRED", "Check the agent's number."),
-    ] {
-        world.wolkvox.next([Fate::Refuse(status, error, msg)]);
-        let command = world.discord.mute(&supervisor(), 1001);
-        let text = world.discord.reply(command).await;
-        assert!(text.starts_with(&format!("**Refused by Wolkvox:** {msg}\n{hint}")), "{text}");
-        assert!(text.ends_with(&format!("\n-# Agent 1001 · code {status}")), "{text}");
-        let record = world.log.audit(command).await;
-        assert_eq!((&record["outcome"], &record["code"]), (&json!("rejected"), &json!(status)));
-    }
-    assert_eq!(world.wolkvox.toggles(1001), 0);
-    world.close().await;
+    World::run(async |world| {
+        for (status, error, msg, hint) in [
+            (401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN", "Wolkvox saw no token."),
+            (403, "FORBIDDEN", "PLEASE VALIDATE TOKEN", "The API token is wrong, expired or deleted."),
+            (403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED", "Today's limit of API calls is spent."),
+            (403, "FORBIDDEN", "BACKUP IN PROGRESS", "The Wolkvox server may be in maintenance."),
+            (400, "BAD REQUEST", "SOME PARAMETERS ARE REQUIRED", "Check the agent's number."),
+        ] {
+            world.wolkvox.next([Fate::Refuse(status, error, msg)]);
+            let command = world.discord.mute(&supervisor(), 1001);
+            let text = world.discord.reply(command).await;
+            assert!(text.starts_with(&format!("**Refused by Wolkvox:** {msg}\n{hint}")), "{text}");
+            assert!(text.ends_with(&format!("\n-# Agent 1001 · code {status}")), "{text}");
+            let record = world.log.audit(command).await;
+            assert_eq!((&record["outcome"], &record["code"]), (&json!("rejected"), &json!(status)));
+        }
+        assert_eq!(world.wolkvox.toggles(1001), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_unknown_outcome_says_to_look_first() {
-    let world = World::with(|config| config.wolkvox.timeout = std::time::Duration::from_secs(1)).await;
+    World::run_with(|config| config.wolkvox.timeout = std::time::Duration::from_secs(1), async |world| {
     for (fate, what) in [
         (Fate::Silent, "Wolkvox did not answer in time."),
         (Fate::CutAfter, "the connection to Wolkvox broke before its answer came."),
@@ -245,15 +270,13 @@ async fn an_unknown_outcome_says_to_look_first() {
         );
         assert_eq!(world.log.outcome(command).await, "unknown");
     }
-    world.close().await;
+    }).await;
 }
 
 #[tokio::test]
 async fn without_a_connection_it_is_safe_to_try_again() {
-    let world = World::with(|config| {
-        config.wolkvox.base = wolkvox_bot::net::BaseUrl::parse("http://127.0.0.1:1").unwrap();
-    })
-    .await;
+    let nobody = |config: &mut Config| config.wolkvox.base = BaseUrl::parse("http://127.0.0.1:1").unwrap();
+    World::run_with(nobody, async |world| {
     let command = world.discord.mute(&supervisor(), 1001);
     assert_eq!(
         world.discord.reply(command).await,
@@ -261,19 +284,20 @@ async fn without_a_connection_it_is_safe_to_try_again() {
          1001"
     );
     assert_eq!(world.log.outcome(command).await, "not_sent");
-    world.close().await;
+}).await;
 }
 
 #[tokio::test]
 async fn every_command_leaves_one_audit_record_with_who_what_and_how_long() {
-    let world = World::new().await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.discord.reply(command).await;
-    let record = world.log.audit(command).await;
-    assert_eq!(record["interaction_id"], command.to_string());
-    assert_eq!((&record["user_id"], &record["user"]), (&json!("501"), &json!("ana")));
-    assert_eq!((&record["agent_id"], &record["outcome"]), (&json!(1001), &json!("done")));
-    assert_eq!(record["code"], 200);
-    assert!(record["wait_ms"].is_u64() && record["call_ms"].is_u64());
-    world.close().await;
+    World::run(async |world| {
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.reply(command).await;
+        let record = world.log.audit(command).await;
+        assert_eq!(record["interaction_id"], command.to_string());
+        assert_eq!((&record["user_id"], &record["user"]), (&json!("501"), &json!("ana")));
+        assert_eq!((&record["agent_id"], &record["outcome"]), (&json!(1001), &json!("done")));
+        assert_eq!(record["code"], 200);
+        assert!(record["wait_ms"].is_u64() && record["call_ms"].is_u64());
+    })
+    .await;
 }

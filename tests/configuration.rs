@@ -145,15 +145,14 @@ async fn all_mistakes_are_told_together() {
     variables.insert("WOLKVOX_TIMEOUT_SECS", "500".to_owned());
     variables.insert("RUST_LOG", "loud".to_owned());
     variables.remove("WOLKVOX_TOKEN");
-    let process = Process::start(&variables, &[]);
-    let log = process.log.clone();
+    let mut process = Process::start(&variables, &[]);
     let (code, told) = process.ended().await;
     assert_eq!(code, Some(2));
     for name in ["DISCORD_GUILD_ID", "WOLKVOX_TIMEOUT_SECS", "RUST_LOG", "WOLKVOX_TOKEN"] {
         assert!(told.contains(&format!("  {name}: it is ")), "{name}: {told}");
     }
     assert!(!told.contains("Copy .env.example") && !told.contains("secret") && !told.contains("my-server"), "{told}");
-    assert_eq!(log.lines(), Vec::<String>::new());
+    assert_eq!(process.log.lines(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -178,9 +177,13 @@ async fn the_env_file_is_read_and_the_real_environment_wins_unless_it_is_blank()
         }
     }
     let folder = folder(env.as_bytes());
-    let process = Process::start_in(&folder, &real, &[]);
-    discord.until_ready(1).await;
-    discord.reply(discord.mute(&discord::supervisor(), 1001)).await;
+    let mut process = Process::start_in(&folder, &real, &[]);
+    process
+        .runs(async {
+            discord.until_ready(1).await;
+            discord.reply(discord.mute(&discord::supervisor(), 1001)).await;
+        })
+        .await;
     assert_eq!(wolkvox.toggles(1001), 1);
     drop(process);
     std::fs::remove_dir_all(folder).unwrap();
@@ -222,16 +225,10 @@ async fn help_version_and_unknown_arguments_work_as_people_expect() {
         ("chek", 2, "unknown argument \"chek\". Try: wolkvox-bot --help"),
         ("--verbose", 2, "Try: wolkvox-bot --help"),
     ] {
-        let process = Process::start(&HashMap::new(), &[argument]);
-        let log = process.log.clone();
+        let mut process = Process::start(&HashMap::new(), &[argument]);
         let (ended, told) = process.ended().await;
         assert_eq!(ended, Some(code), "{argument}");
-        let printed = if code == 0 {
-            log.until_contains(expected).await;
-            log.text()
-        } else {
-            told
-        };
+        let printed = if code == 0 { process.log.text() } else { told };
         assert!(printed.contains(expected), "{argument}: {printed}");
     }
 }

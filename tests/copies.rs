@@ -14,19 +14,23 @@ async fn of_two_copies_one_is_killed_under_load_and_no_command_is_carried_out_tw
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("LOG_FORMAT", "json".to_owned());
     let mut killed = Process::start(&variables, &[]);
-    let survivor = Process::start(&variables, &[]);
-    discord.until_ready(2).await;
-
-    let mut commands = Vec::new();
-    for agent in 1..=300_u64 {
-        commands.push((discord.mute(&supervisor(), agent), agent));
-        tokio::time::sleep(Duration::from_millis(4)).await;
-        if agent == 150 {
-            killed.child.start_kill().unwrap();
-        }
-    }
-    let count = commands.len();
-    survivor.log.until("the survivor has dealt with every command", |log| log.audits().len() == count).await;
+    let mut survivor = Process::start(&variables, &[]);
+    let log = survivor.log.clone();
+    let commands = survivor
+        .runs(async {
+            killed.runs(discord.until_ready(2)).await;
+            let mut commands = Vec::new();
+            for agent in 1..=300_u64 {
+                commands.push((discord.mute(&supervisor(), agent), agent));
+                tokio::time::sleep(Duration::from_millis(4)).await;
+                if agent == 150 {
+                    killed.signal("KILL");
+                }
+            }
+            log.until("the survivor has dealt with every command", |log| log.audits().len() == commands.len()).await;
+            commands
+        })
+        .await;
     for (command, _) in &commands {
         let outcome = survivor.log.outcome(*command).await;
         assert!(matches!(outcome.as_str(), "done" | "unacknowledged"), "{outcome}");
@@ -58,20 +62,23 @@ async fn of_two_copies_one_is_killed_under_load_and_no_command_is_carried_out_tw
     // Each copy makes one call at a time.
     assert!(wolkvox.state(|state| state.most_in_flight) <= 2);
     assert_eq!(discord.state(|state| state.violations.clone()), Vec::<String>::new());
-    check_secrets(&discord, &(killed.log.text() + &survivor.log.text()));
+    check_secrets(&(killed.log.text() + &survivor.log.text()));
 }
 
 #[tokio::test]
 async fn a_button_works_although_another_copy_did_not_ask() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     let variables = variables(&discord, &wolkvox);
-    let _copies = [Process::start(&variables, &[]), Process::start(&variables, &[])];
-    discord.until_ready(2).await;
-    for agent in 1001..1006 {
-        discord.reply(discord.mute(&supervisor(), agent)).await;
-        let question = discord.finished(discord.mute(&second_supervisor(), agent)).await;
-        let press = discord.press(&second_supervisor(), &question.button().expect("a question"));
-        assert!(discord.reply(press).await.starts_with(SUCCESS));
-        assert_eq!(wolkvox.toggles(agent), 2);
-    }
+    let (mut one, mut other) = (Process::start(&variables, &[]), Process::start(&variables, &[]));
+    one.runs(other.runs(async {
+        discord.until_ready(2).await;
+        for agent in 1001..1006 {
+            discord.reply(discord.mute(&supervisor(), agent)).await;
+            let question = discord.finished(discord.mute(&second_supervisor(), agent)).await;
+            let press = discord.press(&second_supervisor(), &question.button().expect("a question"));
+            assert!(discord.reply(press).await.starts_with(SUCCESS));
+            assert_eq!(wolkvox.toggles(agent), 2);
+        }
+    }))
+    .await;
 }

@@ -20,13 +20,20 @@ const AGENTS: [(u64, &str, &str); 8] = [
     (10010, "Ångström Ana", "yes"),
 ];
 
-/// A world whose bot has read the directory.
-async fn world() -> World {
-    let world = World::new().await;
-    world.wolkvox.state(|state| state.agents = Some(listing(&AGENTS)));
-    suggestions(&world, "").await;
+/// Makes the bot read this directory for the first time.
+async fn read(world: &World, directory: Answer) {
+    world.wolkvox.state(|state| state.agents = Some(directory));
+    suggestions(world, "").await;
     world.log.until_contains("the agent directory was read").await;
-    world
+}
+
+/// Beside a bot that has read the directory.
+async fn run(test: impl AsyncFnOnce(&World)) {
+    World::run(async |world| {
+        read(world, listing(&AGENTS)).await;
+        test(world).await;
+    })
+    .await;
 }
 
 async fn choices(world: &World, actor: &Actor, typed: &str) -> Vec<Value> {
@@ -41,139 +48,153 @@ async fn suggestions(world: &World, typed: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn agents_are_found_by_any_part_of_the_name_or_the_start_of_the_number() {
-    let world = world().await;
-    for (typed, expected) in [
-        ("ana", vec!["Ana Gómez · 1001", "Ångström Ana · 10010", "Susana Díaz · 1010"]),
-        ("GOMEZ", vec!["Ana Gómez · 1001"]),
-        ("gómez", vec!["Ana Gómez · 1001"]),
-        ("pena", vec!["João Peña · 1002"]),
-        ("PEÑA", vec!["João Peña · 1002"]),
-        ("joao", vec!["João Peña · 1002"]),
-        ("nandu", vec!["Zoë 100 Ñandú · 3001"]),
-        ("muñ jos", vec!["María José Muñoz · 1003"]),
-        ("1002", vec!["João Peña · 1002"]),
-        ("1001", vec!["Ana Gómez · 1001", "Ångström Ana · 10010"]),
-        ("001", vec![]),
-        ("retired", vec![]),
-        ("2002", vec![]),
-        ("nobody", vec![]),
-    ] {
-        assert_eq!(suggestions(&world, typed).await, expected, "{typed}");
-    }
-    // The number's start comes before a name that contains it.
-    let hundreds = suggestions(&world, "100").await;
-    assert_eq!(hundreds.len(), 5);
-    assert_eq!(hundreds.last().unwrap(), "Zoë 100 Ñandú · 3001");
-    assert_eq!(suggestions(&world, "").await.len(), 7);
-    assert_eq!(choices(&world, &supervisor(), "gomez").await[0]["value"], 1001);
-    assert_eq!(world.wolkvox.state(|state| state.listings), 1);
-    world.close().await;
+    run(async |world| {
+        for (typed, expected) in [
+            ("ana", vec!["Ana Gómez · 1001", "Ångström Ana · 10010", "Susana Díaz · 1010"]),
+            ("GOMEZ", vec!["Ana Gómez · 1001"]),
+            ("gómez", vec!["Ana Gómez · 1001"]),
+            ("pena", vec!["João Peña · 1002"]),
+            ("PEÑA", vec!["João Peña · 1002"]),
+            ("joao", vec!["João Peña · 1002"]),
+            ("nandu", vec!["Zoë 100 Ñandú · 3001"]),
+            ("muñ jos", vec!["María José Muñoz · 1003"]),
+            ("1002", vec!["João Peña · 1002"]),
+            ("1001", vec!["Ana Gómez · 1001", "Ångström Ana · 10010"]),
+            ("001", vec![]),
+            ("retired", vec![]),
+            ("2002", vec![]),
+            ("nobody", vec![]),
+        ] {
+            assert_eq!(suggestions(world, typed).await, expected, "{typed}");
+        }
+        // The number's start comes before a name that contains it.
+        let hundreds = suggestions(world, "100").await;
+        assert_eq!(hundreds.len(), 5);
+        assert_eq!(hundreds.last().unwrap(), "Zoë 100 Ñandú · 3001");
+        assert_eq!(suggestions(world, "").await.len(), 7);
+        assert_eq!(choices(world, &supervisor(), "gomez").await[0]["value"], 1001);
+        assert_eq!(world.wolkvox.state(|state| state.listings), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_option_offers_suggestions_unless_the_directory_is_off() {
-    let world = World::new().await;
-    assert_eq!(world.discord.state(|state| state.commands.clone().unwrap())[0]["options"][0]["autocomplete"], true);
-    world.close().await;
-    let world = World::with(|config| config.agent_directory = false).await;
-    assert_eq!(world.discord.state(|state| state.commands.clone().unwrap())[0]["options"][0]["autocomplete"], false);
-    assert_eq!(suggestions(&world, "ana").await, Vec::<String>::new());
-    assert_eq!(world.wolkvox.state(|state| state.listings), 0);
-    world.close().await;
+    World::run(async |world| {
+        assert_eq!(world.discord.state(|state| state.commands.clone().unwrap())[0]["options"][0]["autocomplete"], true);
+    })
+    .await;
+    World::run_with(
+        |config| config.agent_directory = false,
+        async |world| {
+            assert_eq!(
+                world.discord.state(|state| state.commands.clone().unwrap())[0]["options"][0]["autocomplete"],
+                false
+            );
+            assert_eq!(suggestions(world, "ana").await, Vec::<String>::new());
+            assert_eq!(world.wolkvox.state(|state| state.listings), 0);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn replies_name_the_agent_where_the_name_is_known() {
-    let world = world().await;
-    let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    assert!(text.contains("\n-# Agent Ana Gómez · 1001 · MUTE is a toggle"), "{text}");
-    let text = world.discord.reply(world.discord.mute(&supervisor(), 2001)).await;
-    assert!(text.contains(r"-# Agent Luis \*\*Bold\*\* \<@1> · 2001"), "{text}");
-    let text = world.discord.reply(world.discord.mute(&supervisor(), 4444)).await;
-    assert!(text.contains("\n-# Agent 4444 · "), "a number that is not listed can be sent: {text}");
-    world.close().await;
+    run(async |world| {
+        let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert!(text.contains("\n-# Agent Ana Gómez · 1001 · MUTE is a toggle"), "{text}");
+        let text = world.discord.reply(world.discord.mute(&supervisor(), 2001)).await;
+        assert!(text.contains(r"-# Agent Luis \*\*Bold\*\* \<@1> · 2001"), "{text}");
+        let text = world.discord.reply(world.discord.mute(&supervisor(), 4444)).await;
+        assert!(text.contains("\n-# Agent 4444 · "), "a number that is not listed can be sent: {text}");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn nobody_else_gets_suggestions_or_causes_a_call() {
-    let world = World::new().await;
-    let direct = Actor { guild: None, ..supervisor() };
-    let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
-    for actor in [stranger(), direct, elsewhere] {
-        assert_eq!(choices(&world, &actor, "a").await, Vec::<Value>::new());
-    }
-    assert_eq!(world.wolkvox.state(|state| state.listings), 0);
-    world.close().await;
+    World::run(async |world| {
+        let direct = Actor { guild: None, ..supervisor() };
+        let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
+        for actor in [stranger(), direct, elsewhere] {
+            assert_eq!(choices(world, &actor, "a").await, Vec::<Value>::new());
+        }
+        assert_eq!(world.wolkvox.state(|state| state.listings), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn typing_is_answered_at_once_while_the_directory_is_being_read() {
-    let world = World::new().await;
-    let held = world.wolkvox.hold();
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    // The listing waits for the toggle, typing does not wait for the listing.
-    for typed in ["a", "an", "ana"] {
-        assert_eq!(suggestions(&world, typed).await, Vec::<String>::new());
-    }
-    assert_eq!(world.wolkvox.state(|state| state.listings), 0);
-    held.notify_one();
-    assert!(world.discord.reply(command).await.starts_with(SUCCESS));
-    world.wolkvox.until("one listing for all that typing", |state| state.listings == 1).await;
-    world.close().await;
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        // The listing waits for the toggle, typing does not wait for the listing.
+        for typed in ["a", "an", "ana"] {
+            assert_eq!(suggestions(world, typed).await, Vec::<String>::new());
+        }
+        assert_eq!(world.wolkvox.state(|state| state.listings), 0);
+        held.notify_one();
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+        world.wolkvox.until("one listing for all that typing", |state| state.listings == 1).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_toggle_that_waits_goes_before_the_listing() {
-    let world = World::new().await;
-    let held = world.wolkvox.hold();
-    let first = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    world.discord.finished(world.discord.type_agent(&supervisor(), "a")).await;
-    let held_too = world.wolkvox.hold();
-    let second = world.discord.mute(&supervisor(), 1002);
-    world.discord.until_acknowledged(second).await;
-    held.notify_one();
-    world.discord.reply(first).await;
-    world.wolkvox.until_requests(2).await;
-    assert_eq!(world.wolkvox.state(|state| state.listings), 0);
-    held_too.notify_one();
-    world.discord.reply(second).await;
-    world.wolkvox.until("the listing comes last", |state| state.listings == 1).await;
-    world.close().await;
+    World::run(async |world| {
+        let (first, held) = world.held_call().await;
+        world.discord.finished(world.discord.type_agent(&supervisor(), "a")).await;
+        let held_too = world.wolkvox.hold();
+        let second = world.discord.mute(&supervisor(), 1002);
+        world.discord.until_acknowledged(second).await;
+        held.notify_one();
+        world.discord.reply(first).await;
+        world.wolkvox.until_requests(2).await;
+        assert_eq!(world.wolkvox.state(|state| state.listings), 0);
+        held_too.notify_one();
+        world.discord.reply(second).await;
+        world.wolkvox.until("the listing comes last", |state| state.listings == 1).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_copy_that_is_too_old_is_renewed_and_one_that_is_not_is_kept() {
-    let world = World::with(|config| config.limits.directory = Duration::from_millis(300)).await;
-    world.wolkvox.state(|state| state.agents = Some(listing(&AGENTS)));
-    suggestions(&world, "ana").await;
-    world.log.until_contains("the agent directory was read").await;
-    assert_eq!(suggestions(&world, "gomez").await, ["Ana Gómez · 1001"]);
-    assert_eq!(world.wolkvox.state(|state| state.listings), 1);
-    tokio::time::sleep(Duration::from_millis(350)).await;
-    world.wolkvox.state(|state| state.agents = Some(listing(&[(1001, "Ana Renamed", "yes")])));
-    assert_eq!(suggestions(&world, "ana").await.len(), 3, "the old copy answers at once");
-    world.log.until("read again", |log| log.text().matches("directory was read").count() == 2).await;
-    assert_eq!(suggestions(&world, "ana").await, ["Ana Renamed · 1001"]);
-    world.close().await;
+    World::run_with(
+        |config| config.limits.directory = Duration::from_millis(300),
+        async |world| {
+            read(world, listing(&AGENTS)).await;
+            assert_eq!(suggestions(world, "gomez").await, ["Ana Gómez · 1001"]);
+            assert_eq!(world.wolkvox.state(|state| state.listings), 1);
+            tokio::time::sleep(Duration::from_millis(350)).await;
+            world.wolkvox.state(|state| state.agents = Some(listing(&[(1001, "Ana Renamed", "yes")])));
+            assert_eq!(suggestions(world, "ana").await.len(), 3, "the old copy answers at once");
+            world.log.until("read again", |log| log.text().matches("directory was read").count() == 2).await;
+            assert_eq!(suggestions(world, "ana").await, ["Ana Renamed · 1001"]);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_failure_leaves_the_old_copy_and_is_logged_once() {
-    let world = World::with(|config| config.limits.directory = Duration::from_millis(100)).await;
-    world.wolkvox.state(|state| state.agents = Some(listing(&AGENTS)));
-    suggestions(&world, "ana").await;
-    world.log.until_contains("the agent directory was read").await;
-    for attempt in 0..3 {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let answer = if attempt == 1 { Answer::Cut } else { Answer::json(200, &json!({"code": "200", "data": 7})) };
-        world.wolkvox.state(|state| state.agents = Some(answer));
-        assert_eq!(suggestions(&world, "gomez").await, ["Ana Gómez · 1001"]);
-        world.wolkvox.until("asked again", |state| state.listings == attempt + 2).await;
-    }
-    assert_eq!(world.log.text().matches("the agent directory can't be read").count(), 1);
-    world.close().await;
+    World::run_with(
+        |config| config.limits.directory = Duration::from_millis(100),
+        async |world| {
+            read(world, listing(&AGENTS)).await;
+            for attempt in 0..3 {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                let answer =
+                    if attempt == 1 { Answer::Cut } else { Answer::json(200, &json!({"code": "200", "data": 7})) };
+                world.wolkvox.state(|state| state.agents = Some(answer));
+                assert_eq!(suggestions(world, "gomez").await, ["Ana Gómez · 1001"]);
+                world.wolkvox.until("asked again", |state| state.listings == attempt + 2).await;
+            }
+            assert_eq!(world.log.text().matches("the agent directory can't be read").count(), 1);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -188,54 +209,51 @@ async fn odd_listings_are_read_as_far_as_they_make_sense() {
         (json!({"code": "200", "error": null, "msg": "0 records were found", "data": []}), 0),
         (json!({"code": "200", "error": null, "msg": "0 records were found", "data": null}), 0),
     ] {
-        let world = World::new().await;
-        let body = [b"\xEF\xBB\xBF".as_slice(), answer.to_string().as_bytes()].concat();
-        let headers = vec![("content-type", "text/html".to_owned())];
-        world.wolkvox.state(|state| state.agents = Some(Answer::Full { status: 200, headers, body }));
-        suggestions(&world, "a").await;
-        world.log.until_contains("the agent directory was read").await;
-        assert_eq!(suggestions(&world, "").await.len(), expected, "{answer}");
-        world.close().await;
+        World::run(async |world| {
+            let body = [b"\xEF\xBB\xBF".as_slice(), answer.to_string().as_bytes()].concat();
+            let headers = vec![("content-type", "text/html".to_owned())];
+            read(world, Answer::Full { status: 200, headers, body }).await;
+            assert_eq!(suggestions(world, "").await.len(), expected, "{answer}");
+        })
+        .await;
     }
-    let world = World::new().await;
-    world.wolkvox.state(|state| state.agents = Some(wolkvox::refusal(404, "NOT FOUND", "0 records were found")));
-    suggestions(&world, "a").await;
-    world.log.until_contains("the agent directory was read").await;
-    world.close().await;
+    World::run(async |world| {
+        read(world, wolkvox::refusal(404, "NOT FOUND", "0 records were found")).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn at_most_25_are_offered_and_long_names_are_cut() {
-    let world = World::new().await;
-    let long = "Maximiliana ".repeat(20);
-    let agents: Vec<(u64, &str, &str)> = (1..=60_u64).map(|id| (id, long.as_str(), "yes")).collect();
-    world.wolkvox.state(|state| state.agents = Some(listing(&agents)));
-    suggestions(&world, "").await;
-    world.log.until_contains("the agent directory was read").await;
-    let names = suggestions(&world, "maxi").await;
-    assert_eq!(names.len(), 25);
-    assert!(names.iter().all(|name| name.chars().count() <= 100 && name.contains("… · ")), "{names:?}");
-    world.close().await;
+    World::run(async |world| {
+        let long = "Maximiliana ".repeat(20);
+        let agents: Vec<(u64, &str, &str)> = (1..=60_u64).map(|id| (id, long.as_str(), "yes")).collect();
+        read(world, listing(&agents)).await;
+        let names = suggestions(world, "maxi").await;
+        assert_eq!(names.len(), 25);
+        assert!(names.iter().all(|name| name.chars().count() <= 100 && name.contains("… · ")), "{names:?}");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_national_identity_number_goes_nowhere() {
-    let world = world().await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    let seen = world.discord.state(|state| format!("{:?}{:?}", state.interactions, state.posts));
-    assert!(!seen.contains(NATIONAL_ID) && !world.log.text().contains(NATIONAL_ID));
-    world.close().await;
+    run(async |world| {
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        let seen = world.discord.state(|state| format!("{:?}{:?}", state.interactions, state.posts));
+        assert!(!seen.contains(NATIONAL_ID) && !world.log.text().contains(NATIONAL_ID));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn sixty_thousand_agents_are_searched() {
-    let world = World::new().await;
-    let names: Vec<String> = (0..60_000).map(|n| format!("Agente Número {n} Pérez Gutiérrez")).collect();
-    let agents: Vec<(u64, &str, &str)> = (1..).zip(&names).map(|(id, name)| (id, name.as_str(), "yes")).collect();
-    world.wolkvox.state(|state| state.agents = Some(listing(&agents)));
-    suggestions(&world, "").await;
-    world.log.until_contains("the agent directory was read").await;
-    assert_eq!(suggestions(&world, "numero 59999 perez").await, ["Agente Número 59999 Pérez Gutiérrez · 60000"]);
-    assert_eq!(suggestions(&world, "gutierrez").await.len(), 25);
-    world.close().await;
+    World::run(async |world| {
+        let names: Vec<String> = (0..60_000).map(|n| format!("Agente Número {n} Pérez Gutiérrez")).collect();
+        let agents: Vec<(u64, &str, &str)> = (1..).zip(&names).map(|(id, name)| (id, name.as_str(), "yes")).collect();
+        read(world, listing(&agents)).await;
+        assert_eq!(suggestions(world, "numero 59999 perez").await, ["Agente Número 59999 Pérez Gutiérrez · 60000"]);
+        assert_eq!(suggestions(world, "gutierrez").await.len(), 25);
+    })
+    .await;
 }

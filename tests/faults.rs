@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use wolkvox_bot::config::Config;
 
 use crate::support::bot::World;
 use crate::support::discord::{self, Actor, Order, second_supervisor, stranger, supervisor};
@@ -53,101 +54,103 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
     println!("FAULT_SEED={seed}");
     let started = Instant::now();
     let mut rng = Rng::with_seed(seed);
-    let mut world = World::with(|config| config.wolkvox.timeout = Duration::from_secs(1)).await;
-    let (mut discords, mut wolkvoxes) = (rng.fork(), rng.fork());
-    world.discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
-    world.wolkvox.state(|s| s.chance = Some(Box::new(move || wolkvox_fate(&mut wolkvoxes))));
+    let impatient = |config: &mut Config| config.wolkvox.timeout = Duration::from_secs(1);
+    World::run_with(impatient, async |world| {
+        let (mut discords, mut wolkvoxes) = (rng.fork(), rng.fork());
+        world.discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
+        world.wolkvox.state(|s| s.chance = Some(Box::new(move || wolkvox_fate(&mut wolkvoxes))));
 
-    // One of each at the beginning, so that no run goes without.
-    world.discord.state(|s| s.first_answer_fates.push_back(discord::Fate::Refuse(404, 10062)));
-    world.wolkvox.next([wolkvox::Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), wolkvox::Fate::CutAfter]);
+        // One of each at the beginning, so that no run goes without.
+        world.discord.state(|s| s.first_answer_fates.push_back(discord::Fate::Refuse(404, 10062)));
+        world.wolkvox.next([wolkvox::Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), wolkvox::Fate::CutAfter]);
 
-    let third = Actor { id: 504, name: "diego", ..second_supervisor() };
-    let actors = [supervisor(), second_supervisor(), third, stranger()];
-    let mut commands: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut questions: Vec<(u64, Actor)> = Vec::new();
-    let mut unshared = 10_000;
-    for n in 0..COMMANDS {
-        let actor = rng.choice(&actors).unwrap();
-        // Half of the commands have an agent of their own, the others meet at a few.
-        let agent = if rng.bool() {
-            unshared += 1;
-            unshared
-        } else {
-            rng.u64(1..=6)
+        let third = Actor { id: 504, name: "diego", ..second_supervisor() };
+        let actors = [supervisor(), second_supervisor(), third, stranger()];
+        let mut commands: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut questions: Vec<(u64, Actor)> = Vec::new();
+        let mut unshared = 10_000;
+        for n in 0..COMMANDS {
+            let actor = rng.choice(&actors).unwrap();
+            // Half of the commands have an agent of their own, the others meet at a few.
+            let agent = if rng.bool() {
+                unshared += 1;
+                unshared
+            } else {
+                rng.u64(1..=6)
+            };
+            let command = world.discord.mute(actor, agent);
+            commands.insert(command, agent);
+            questions.push((command, actor.clone()));
+            // Some of those who were asked go on.
+            if rng.u32(0..10) == 0 {
+                let asked = questions.iter().rev().find_map(|(command, actor)| {
+                    Some((world.discord.interaction(*command).button()?, actor, commands[command]))
+                });
+                if let Some((button, actor, agent)) = asked {
+                    commands.insert(world.discord.press(actor, &button), agent);
+                }
+            }
+            match n {
+                90 | 210 => world.discord.order(|| Order::Drop),
+                150 => world.wolkvox.go_down(),
+                170 => world.wolkvox.come_back().await,
+                _ => {}
+            }
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..30))).await;
+        }
+        // The last commands meet a bot that stops while a call is under way.
+        let held = world.wolkvox.hold();
+        let last: Vec<u64> = (20_000..20_010).map(|agent| world.discord.mute(&supervisor(), agent)).collect();
+        commands.extend(last.iter().copied().zip(20_000..));
+        let waiting = |state: &discord::State| {
+            let waits = |id: &&u64| state.interactions[id].deferred() && !state.interactions[id].finished();
+            last.iter().filter(waits).count() >= 4
         };
-        let command = world.discord.mute(actor, agent);
-        commands.insert(command, agent);
-        questions.push((command, actor.clone()));
-        // Some of those who were asked go on.
-        if rng.u32(0..10) == 0 {
-            let asked = questions.iter().rev().find_map(|(command, actor)| {
-                Some((world.discord.interaction(*command).button()?, actor, commands[command]))
-            });
-            if let Some((button, actor, agent)) = asked {
-                commands.insert(world.discord.press(actor, &button), agent);
+        world.discord.until("some wait", waiting).await;
+        world.wolkvox.until("a call is under way", |state| state.fates.is_empty()).await;
+        world.bot.shut_down();
+        held.notify_one();
+        world.bot.ended().await.unwrap();
+
+        let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+        let mut least: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut most: BTreeMap<u64, usize> = BTreeMap::new();
+        for (command, agent) in &commands {
+            let records = world.log.audits_of(*command);
+            let seen = world.discord.interaction(*command);
+            // The very last ones may have come when the bot took no more.
+            if records.is_empty() && *agent >= 20_000 && seen.first.is_none() {
+                continue;
+            }
+            assert_eq!(records.len(), 1, "seed {seed}: one audit record a command, not {records:?}");
+            let outcome = records[0]["outcome"].as_str().unwrap();
+            *outcomes.entry(outcome.to_owned()).or_default() += 1;
+            *least.entry(*agent).or_default() += usize::from(outcome == "done");
+            *most.entry(*agent).or_default() += usize::from(matches!(outcome, "done" | "unknown"));
+            if outcome != "unacknowledged" {
+                assert!(seen.finished(), "seed {seed}: {outcome} but no reply: {seen:?}");
+                assert!(!seen.elsewhere, "seed {seed}: {outcome} although another copy had it");
             }
         }
-        match n {
-            90 | 210 => world.discord.order(|| Order::Drop),
-            150 => world.wolkvox.go_down(),
-            170 => world.wolkvox.come_back().await,
-            _ => {}
+        for (agent, least) in &least {
+            let toggles = world.wolkvox.toggles(*agent);
+            assert!(
+                (*least..=most[agent]).contains(&toggles),
+                "seed {seed}: agent {agent} was toggled {toggles} times, told {least} to {}",
+                most[agent]
+            );
         }
-        tokio::time::sleep(Duration::from_millis(rng.u64(0..30))).await;
-    }
-    // The last commands meet a bot that stops while a call is under way.
-    let held = world.wolkvox.hold();
-    let last: Vec<u64> = (20_000..20_010).map(|agent| world.discord.mute(&supervisor(), agent)).collect();
-    commands.extend(last.iter().copied().zip(20_000..));
-    let waiting = |state: &discord::State| {
-        let waits = |id: &&u64| state.interactions[id].deferred() && !state.interactions[id].finished();
-        last.iter().filter(waits).count() >= 4
-    };
-    world.discord.until("some wait", waiting).await;
-    world.wolkvox.until("a call is under way", |state| state.fates.is_empty()).await;
-    world.bot.shut_down();
-    held.notify_one();
-    tokio::time::timeout(Duration::from_secs(60), &mut world.bot.task).await.unwrap().unwrap().unwrap();
-
-    let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-    let mut least: BTreeMap<u64, usize> = BTreeMap::new();
-    let mut most: BTreeMap<u64, usize> = BTreeMap::new();
-    for (command, agent) in &commands {
-        let records = world.log.audits_of(*command);
-        let seen = world.discord.interaction(*command);
-        // The very last ones may have come when the bot took no more.
-        if records.is_empty() && *agent >= 20_000 && seen.first.is_none() {
-            continue;
-        }
-        assert_eq!(records.len(), 1, "seed {seed}: one audit record a command, not {records:?}");
-        let outcome = records[0]["outcome"].as_str().unwrap();
-        *outcomes.entry(outcome.to_owned()).or_default() += 1;
-        *least.entry(*agent).or_default() += usize::from(outcome == "done");
-        *most.entry(*agent).or_default() += usize::from(matches!(outcome, "done" | "unknown"));
-        if outcome != "unacknowledged" {
-            assert!(seen.finished(), "seed {seed}: {outcome} but no reply: {seen:?}");
-            assert!(!seen.elsewhere, "seed {seed}: {outcome} although another copy had it");
-        }
-    }
-    for (agent, least) in &least {
-        let toggles = world.wolkvox.toggles(*agent);
+        let unknown = outcomes.get("unknown").copied().unwrap_or_default();
+        let unknowable = world.wolkvox.state(|state| state.unknowable);
+        // Going down may cut one more request, which Wolkvox itself then never saw, and the held one may time out.
         assert!(
-            (*least..=most[agent]).contains(&toggles),
-            "seed {seed}: agent {agent} was toggled {toggles} times, told {least} to {}",
-            most[agent]
+            (unknowable..=unknowable + 2).contains(&unknown),
+            "seed {seed}: {unknown} unknown, {unknowable} unknowable"
         );
-    }
-    let unknown = outcomes.get("unknown").copied().unwrap_or_default();
-    let unknowable = world.wolkvox.state(|state| state.unknowable);
-    // Going down may cut one more request, which Wolkvox itself then never saw, and the held one may time out.
-    assert!(
-        (unknowable..=unknowable + 2).contains(&unknown),
-        "seed {seed}: {unknown} unknown, {unknowable} unknowable"
-    );
-    for expected in ["done", "rejected", "unknown", "not_sent", "denied", "guarded", "unacknowledged"] {
-        assert!(outcomes.contains_key(expected), "seed {seed}: {expected} never happened: {outcomes:?}");
-    }
-    println!("{outcomes:?} in {:?}", started.elapsed());
-    world.settle();
+        for expected in ["done", "rejected", "unknown", "not_sent", "denied", "guarded", "unacknowledged"] {
+            assert!(outcomes.contains_key(expected), "seed {seed}: {expected} never happened: {outcomes:?}");
+        }
+        println!("{outcomes:?} in {:?}", started.elapsed());
+    })
+    .await;
 }

@@ -4,72 +4,82 @@ use std::time::Duration;
 
 use serde_json::json;
 use wolkvox_bot::app::RunError;
+use wolkvox_bot::config::Config;
 use wolkvox_bot::discord::GatewayError;
 
 use crate::support::bot::World;
-use crate::support::discord::{Gateway, Order, supervisor};
+use crate::support::discord::{Gateway, Order, State, supervisor};
 
 #[tokio::test]
 async fn a_dropped_connection_is_resumed_and_missed_commands_are_carried_out() {
-    let world = World::new().await;
-    world.discord.order(|| Order::Drop);
-    world.discord.until("the connection is gone", |state| state.connected.is_empty()).await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.discord.reply(command).await;
-    assert_eq!(world.discord.state(|state| (state.identifies, state.resumes)), (1, 1));
-    assert_eq!(world.wolkvox.toggles(1001), 1);
-    world.close().await;
+    World::run(async |world| {
+        world.discord.order(|| Order::Drop);
+        world.discord.until("the connection is gone", |state| state.connected.is_empty()).await;
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.reply(command).await;
+        assert_eq!(world.discord.state(|state| (state.identifies, state.resumes)), (1, 1));
+        assert_eq!(world.wolkvox.toggles(1001), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn ready_comes_again_and_the_command_is_not_registered_again() {
-    let world = World::new().await;
-    world.discord.state(|state| state.gateway = Gateway::ForgetsSessions);
-    world.discord.order(|| Order::Drop);
-    world.discord.until("a new session", |state| state.identifies == 2).await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    assert_eq!(world.discord.state(|state| state.registrations), 1);
-    world.close().await;
+    World::run(async |world| {
+        world.discord.state(|state| state.gateway = Gateway::ForgetsSessions);
+        world.discord.order(|| Order::Drop);
+        world.discord.until("a new session", |state| state.identifies == 2).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert_eq!(world.discord.state(|state| state.registrations), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn discord_may_ask_for_a_new_connection() {
-    let world = World::new().await;
-    for message in [json!({"op": 7, "d": null}), json!({"op": 9, "d": true})] {
-        let resumes = world.discord.state(|state| state.resumes);
-        world.discord.order(|| Order::Send(message.clone()));
-        world.discord.until("resumed", |state| state.resumes == resumes + 1 && !state.connected.is_empty()).await;
-        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    }
-    world.close().await;
+    World::run(async |world| {
+        for message in [json!({"op": 7, "d": null}), json!({"op": 9, "d": true})] {
+            let resumes = world.discord.state(|state| state.resumes);
+            world.discord.order(|| Order::Send(message.clone()));
+            world.discord.until("resumed", |state| state.resumes == resumes + 1 && !state.connected.is_empty()).await;
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_session_that_timed_out_is_begun_anew() {
-    let world = World::new().await;
-    world.discord.order(|| Order::Close(4009));
-    world.discord.until("a new session", |state| state.identifies == 2).await;
-    assert_eq!(world.discord.state(|state| state.resumes), 0);
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    world.close().await;
+    World::run(async |world| {
+        world.discord.order(|| Order::Close(4009));
+        world.discord.until("a new session", |state| state.identifies == 2).await;
+        assert_eq!(world.discord.state(|state| state.resumes), 0);
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_drops_every_connection_is_not_hammered() {
-    let world = World::unconnected(|_| {}, |discord, _| discord.state(|state| state.gateway = Gateway::Drops)).await;
-    world.discord.until("some connections", |state| state.gateway_connections.len() >= 3).await;
-    tokio::time::sleep(Duration::from_secs(9)).await;
-    let connections = world.discord.state(|state| state.gateway_connections.clone());
-    let first = connections[0];
-    let early = connections.iter().filter(|at| at.duration_since(first) <= Duration::from_secs(10)).count();
-    assert!((3..=10).contains(&early), "{early} connections in the first 10 s");
-    // The pauses grow.
-    let pauses: Vec<Duration> = connections.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(pauses.windows(2).all(|pair| pair[1] > pair[0]), "{pauses:?}");
-    world.discord.state(|state| state.gateway = Gateway::Serves);
-    world.discord.until_ready(1).await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    world.close().await;
+    World::run_unconnected(
+        |_| {},
+        |state| state.gateway = Gateway::Drops,
+        async |world| {
+            world.discord.until("some connections", |state| state.gateway_connections.len() >= 3).await;
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            let connections = world.discord.state(|state| state.gateway_connections.clone());
+            let first = connections[0];
+            let early = connections.iter().filter(|at| at.duration_since(first) <= Duration::from_secs(10)).count();
+            assert!((3..=10).contains(&early), "{early} connections in the first 10 s");
+            // The pauses grow.
+            let pauses: Vec<Duration> = connections.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!(pauses.windows(2).all(|pair| pair[1] > pair[0]), "{pauses:?}");
+            world.discord.state(|state| state.gateway = Gateway::Serves);
+            world.discord.until_ready(1).await;
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -82,91 +92,108 @@ async fn final_close_codes_end_the_bot_with_a_remedy() {
         (4013, "update it"),
         (4014, "update it"),
     ] {
-        let prepare = |state: &mut crate::support::discord::State| state.gateway = Gateway::Closes(code);
-        let mut world = World::unconnected(|_| {}, |discord, _| discord.state(prepare)).await;
-        let error = world.bot.ended().await.unwrap_err();
-        match (&error, code) {
-            (RunError::Gateway { error: GatewayError::Token }, 4004) => {}
-            (RunError::Gateway { error: GatewayError::Closed(told) }, _) => assert_eq!(*told, code),
-            _ => panic!("{error:?}"),
-        }
-        assert!(error.to_string().contains(remedy), "{error}");
-        assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 1);
-        world.settle();
+        let prepare = |state: &mut State| state.gateway = Gateway::Closes(code);
+        World::run_unconnected(
+            |_| {},
+            prepare,
+            async |world| {
+                let error = world.bot.ended().await.unwrap_err();
+                match (&error, code) {
+                    (RunError::Gateway { error: GatewayError::Token }, 4004) => {}
+                    (RunError::Gateway { error: GatewayError::Closed(told) }, _) => assert_eq!(*told, code),
+                    _ => panic!("{error:?}"),
+                }
+                assert!(error.to_string().contains(remedy), "{error}");
+                assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 1);
+            },
+        )
+        .await;
     }
 }
 
 #[tokio::test]
 async fn a_connection_whose_heartbeats_are_not_answered_is_given_up_and_resumed() {
-    let world = World::unconnected(
+    let deaf = |state: &mut State| {
+        state.heartbeat = Some(100);
+        state.gateway = Gateway::Deaf;
+    };
+    World::run_unconnected(
         |_| {},
-        |discord, _| {
-            discord.state(|state| {
-                state.heartbeat = Some(100);
-                state.gateway = Gateway::Deaf;
-            });
+        deaf,
+        async |world| {
+            world.discord.until("given up and resumed", |state| state.resumes >= 1).await;
+            world.log.until_contains("a heartbeat was not answered").await;
+            world.discord.state(|state| state.gateway = Gateway::Serves);
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
         },
     )
     .await;
-    world.discord.until("given up and resumed", |state| state.resumes >= 1).await;
-    world.log.until_contains("a heartbeat was not answered").await;
-    world.discord.state(|state| state.gateway = Gateway::Serves);
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    world.close().await;
 }
 
 #[tokio::test]
 async fn heartbeats_go_on_while_commands_come_and_go() {
-    let world = World::unconnected(|_| {}, |discord, _| discord.state(|state| state.heartbeat = Some(50))).await;
-    world.discord.until_ready(1).await;
-    for _ in 0..20 {
-        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(world.discord.state(|state| (state.identifies, state.resumes)), (1, 0));
-    world.close().await;
+    World::run_unconnected(
+        |_| {},
+        |state| state.heartbeat = Some(50),
+        async |world| {
+            world.discord.until_ready(1).await;
+            for _ in 0..20 {
+                world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(world.discord.state(|state| (state.identifies, state.resumes)), (1, 0));
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_heartbeat_that_discord_asks_for_is_sent_at_once() {
-    let world = World::new().await;
-    world.discord.order(|| Order::Send(json!({"op": 1, "d": null})));
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    world.close().await;
+    World::run(async |world| {
+        world.discord.order(|| Order::Send(json!({"op": 1, "d": null})));
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn out_of_reach_for_too_long_the_bot_ends_with_an_error() {
-    let shorter = |config: &mut wolkvox_bot::config::Config| config.limits.disconnected = Duration::from_secs(2);
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(2);
     for gateway in [Gateway::Drops, Gateway::Refuses] {
-        let prepare = |state: &mut crate::support::discord::State| state.gateway = gateway;
-        let mut world = World::unconnected(shorter, |discord, _| discord.state(prepare)).await;
-        let error = world.bot.ended().await.unwrap_err();
-        assert!(matches!(error, RunError::Gateway { error: GatewayError::Unreachable(_) }), "{error:?}");
-        assert!(error.to_string().contains("could not be reached for 2 s"), "{error}");
-        world.settle();
+        let prepare = |state: &mut State| state.gateway = gateway;
+        World::run_unconnected(shorter, prepare, async |world| {
+            let error = world.bot.ended().await.unwrap_err();
+            assert!(matches!(error, RunError::Gateway { error: GatewayError::Unreachable(_) }), "{error:?}");
+            assert!(error.to_string().contains("could not be reached for 2 s"), "{error}");
+        })
+        .await;
     }
 }
 
 #[tokio::test]
 async fn it_also_ends_when_a_connection_that_was_ready_is_lost_for_too_long() {
-    let mut world = World::with(|config| config.limits.disconnected = Duration::from_secs(2)).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    world.discord.state(|state| state.gateway = Gateway::Refuses);
-    world.discord.order(|| Order::Drop);
-    let error = world.bot.ended().await.unwrap_err();
-    assert!(matches!(error, RunError::Gateway { error: GatewayError::Unreachable(_) }), "{error:?}");
-    world.settle();
+    World::run_with(
+        |config| config.limits.disconnected = Duration::from_secs(2),
+        async |world| {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+            world.discord.state(|state| state.gateway = Gateway::Refuses);
+            world.discord.order(|| Order::Drop);
+            let error = world.bot.ended().await.unwrap_err();
+            assert!(matches!(error, RunError::Gateway { error: GatewayError::Unreachable(_) }), "{error:?}");
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn nonsense_from_the_gateway_does_no_harm() {
-    let world = World::new().await;
-    world.discord.order(|| Order::Send(json!("nonsense")));
-    world.discord.order(|| Order::Send(json!({"op": 200, "d": [1, 2]})));
-    world.discord.order(|| Order::Send(json!({"op": 0, "s": null, "t": null, "d": null})));
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    assert_eq!(world.discord.state(|state| state.resumes), 0);
-    world.close().await;
+    World::run(async |world| {
+        world.discord.order(|| Order::Send(json!("nonsense")));
+        world.discord.order(|| Order::Send(json!({"op": 200, "d": [1, 2]})));
+        world.discord.order(|| Order::Send(json!({"op": 0, "s": null, "t": null, "d": null})));
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert_eq!(world.discord.state(|state| state.resumes), 0);
+    })
+    .await;
 }

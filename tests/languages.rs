@@ -108,38 +108,40 @@ fn no_sentence_is_the_same_in_two_languages() {
 
 #[tokio::test]
 async fn everybody_is_answered_in_their_own_language() {
-    let world = World::new().await;
-    for (locale, small_print, refusal, question, button) in [
-        ("en-GB", "-# Agent ", "You don't have a role", " toggled agent ", "Toggle anyway"),
-        ("fr", "-# Agent ", "You don't have a role", " toggled agent ", "Toggle anyway"),
-        ("es-ES", "-# Agente ", "No tienes un rol", " alternó el agente ", "Alternar de todos modos"),
-        ("es-419", "-# Agente ", "No tienes un rol", " alternó el agente ", "Alternar de todos modos"),
-        ("pt-BR", "-# Agente ", "Você não tem um cargo", " alternou o agente ", "Alternar mesmo assim"),
-    ] {
-        let speaking = |actor: Actor| Actor { locale, ..actor };
-        let agent = world.discord.snowflake() % 1_000_000 + 1;
-        let text = world.discord.reply(world.discord.mute(&speaking(supervisor()), agent)).await;
-        assert!(text.starts_with(SUCCESS), "the API's msg stays as it came");
-        assert!(text.contains(small_print), "{locale}: {text}");
-        let text = world.discord.reply(world.discord.mute(&speaking(stranger()), agent)).await;
-        assert!(text.starts_with(refusal), "{locale}: {text}");
-        let asked = world.discord.finished(world.discord.mute(&speaking(second_supervisor()), agent)).await;
-        assert!(asked.text().unwrap().contains(question), "{locale}: {asked:?}");
-        assert_eq!(asked.shown.unwrap()["components"][0]["components"][0]["label"], button);
-    }
-    world.close().await;
+    World::run(async |world| {
+        for (locale, small_print, refusal, question, button) in [
+            ("en-GB", "-# Agent ", "You don't have a role", " toggled agent ", "Toggle anyway"),
+            ("fr", "-# Agent ", "You don't have a role", " toggled agent ", "Toggle anyway"),
+            ("es-ES", "-# Agente ", "No tienes un rol", " alternó el agente ", "Alternar de todos modos"),
+            ("es-419", "-# Agente ", "No tienes un rol", " alternó el agente ", "Alternar de todos modos"),
+            ("pt-BR", "-# Agente ", "Você não tem um cargo", " alternou o agente ", "Alternar mesmo assim"),
+        ] {
+            let speaking = |actor: Actor| Actor { locale, ..actor };
+            let agent = world.discord.snowflake() % 1_000_000 + 1;
+            let text = world.discord.reply(world.discord.mute(&speaking(supervisor()), agent)).await;
+            assert!(text.starts_with(SUCCESS), "the API's msg stays as it came");
+            assert!(text.contains(small_print), "{locale}: {text}");
+            let text = world.discord.reply(world.discord.mute(&speaking(stranger()), agent)).await;
+            assert!(text.starts_with(refusal), "{locale}: {text}");
+            let asked = world.discord.finished(world.discord.mute(&speaking(second_supervisor()), agent)).await;
+            assert!(asked.text().unwrap().contains(question), "{locale}: {asked:?}");
+            assert_eq!(asked.shown.unwrap()["components"][0]["components"][0]["label"], button);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn descriptions_are_translated_and_names_are_not() {
-    let world = World::new().await;
-    let commands = world.discord.state(|state| state.commands.clone().unwrap());
-    for described in [&commands[0], &commands[0]["options"][0]] {
-        let translations = described["description_localizations"].as_object().unwrap();
-        let locales: Vec<&str> = translations.keys().map(String::as_str).collect();
-        assert_eq!(locales, ["es-419", "es-ES", "pt-BR"]);
-        assert!(described["name_localizations"].as_object().is_none_or(|names| names.is_empty()));
-    }
-    assert_eq!(commands[0]["name"], json!("mute"));
-    world.close().await;
+    World::run(async |world| {
+        let commands = world.discord.state(|state| state.commands.clone().unwrap());
+        for described in [&commands[0], &commands[0]["options"][0]] {
+            let translations = described["description_localizations"].as_object().unwrap();
+            let locales: Vec<&str> = translations.keys().map(String::as_str).collect();
+            assert_eq!(locales, ["es-419", "es-ES", "pt-BR"]);
+            assert!(described["name_localizations"].as_object().is_none_or(|names| names.is_empty()));
+        }
+        assert_eq!(commands[0]["name"], json!("mute"));
+    })
+    .await;
 }

@@ -16,32 +16,37 @@ async fn life(format: &str, filter: &str) -> Vec<String> {
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("LOG_FORMAT", format.to_owned());
     variables.insert("RUST_LOG", filter.to_owned());
-    let process = Process::start(&variables, &[]);
-    discord.until_ready(1).await;
-    wolkvox.next([
-        wolkvox::Fate::Confirm,
-        wolkvox::Fate::CutAfter,
-        wolkvox::Fate::Refuse(403, "F", "PLEASE VALIDATE TOKEN"),
-    ]);
-    discord.state(|state| state.edit_fates.extend([Fate::Refuse(500, 0), Fate::CutBefore]));
-    discord.state(|state| state.first_answer_fates.extend([Fate::CutBefore, Fate::Refuse(503, 0)]));
-    for agent in 1001..1004 {
-        discord.reply(discord.mute(&supervisor(), agent)).await;
-    }
-    discord.reply(discord.mute(&second_supervisor(), 1001)).await;
-    discord.reply(discord.mute(&stranger(), 1001)).await;
-    discord.finished(discord.type_agent(&supervisor(), "ana")).await;
-    discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
-    let unacknowledged = discord.mute(&supervisor(), 1004);
-    discord.until("refused", |state| state.first_answer_fates.is_empty()).await;
+    let mut process = Process::start(&variables, &[]);
+    let unacknowledged = process
+        .runs(async {
+            discord.until_ready(1).await;
+            wolkvox.next([
+                wolkvox::Fate::Confirm,
+                wolkvox::Fate::CutAfter,
+                wolkvox::Fate::Refuse(403, "F", "PLEASE VALIDATE TOKEN"),
+            ]);
+            discord.state(|state| state.edit_fates.extend([Fate::Refuse(500, 0), Fate::CutBefore]));
+            discord.state(|state| state.first_answer_fates.extend([Fate::CutBefore, Fate::Refuse(503, 0)]));
+            for agent in 1001..1004 {
+                discord.reply(discord.mute(&supervisor(), agent)).await;
+            }
+            discord.reply(discord.mute(&second_supervisor(), 1001)).await;
+            discord.reply(discord.mute(&stranger(), 1001)).await;
+            discord.finished(discord.type_agent(&supervisor(), "ana")).await;
+            discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
+            let unacknowledged = discord.mute(&supervisor(), 1004);
+            discord.until("refused", |state| state.first_answer_fates.is_empty()).await;
+            unacknowledged
+        })
+        .await;
     process.signal("TERM");
-    let log = process.log.clone();
     process.ended().await;
-    check_secrets(&discord, &log.text());
+    let log = process.log.text();
+    check_secrets(&log);
     if filter != "off,audit=off" {
-        log.until_contains(&unacknowledged.to_string()).await;
+        assert!(log.contains(&unacknowledged.to_string()), "{log}");
     }
-    log.lines()
+    process.log.lines()
 }
 
 #[tokio::test]

@@ -156,11 +156,11 @@ impl Sandbox {
 
     /// Ends the bot as a signal would, and makes sure that the stand-ins saw nothing that Discord or Wolkvox
     /// would have refused, and that no secret got into the log.
-    async fn stop(mut self) {
+    async fn stop(self) {
         self.bot.shut_down();
         self.bot.ended().await.unwrap();
         check_stand_ins(&self.discord, &self.wolkvox);
-        check_secrets(&self.discord, &self.log.text());
+        check_secrets(&self.log.text());
     }
 
     async fn converse(&mut self) {

@@ -4,55 +4,71 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::json;
+use wolkvox_bot::config::Config;
 
-use crate::support::bot::World;
-use crate::support::discord::{APPLICATION, Fate, supervisor};
+use crate::support::bot::{Bot, World, draft};
+use crate::support::discord::{APPLICATION, Fate, State, supervisor};
 
 #[tokio::test]
 async fn a_wrong_discord_token_ends_it_naming_the_variable() {
-    let wrong = |config: &mut wolkvox_bot::config::Config| config.discord.token = SecretString::from("wrong-token");
-    let mut world = World::unconnected(wrong, |_, _| {}).await;
-    let error = world.bot.ended().await.unwrap_err().to_string();
-    assert!(error.starts_with("DISCORD_TOKEN: Discord does not accept it."), "{error}");
-    assert!(!error.contains("wrong-token") && !world.log.text().contains("wrong-token"));
-    assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 0);
-    world.settle();
+    let wrong = |config: &mut Config| config.discord.token = SecretString::from("wrong-token");
+    World::run_unconnected(
+        wrong,
+        |_| {},
+        async |world| {
+            let error = world.bot.ended().await.unwrap_err().to_string();
+            assert!(error.starts_with("DISCORD_TOKEN: Discord does not accept it."), "{error}");
+            assert!(!error.contains("wrong-token") && !world.log.text().contains("wrong-token"));
+            assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 0);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_guild_that_the_bot_is_not_in_ends_it_with_the_invite_link() {
-    for prepare in [
-        |state: &mut crate::support::discord::State| state.not_in_guild = true,
-        |state: &mut crate::support::discord::State| state.without_commands_scope = true,
-    ] {
-        let mut world = World::unconnected(|_| {}, |discord, _| discord.state(prepare)).await;
-        let error = world.bot.ended().await.unwrap_err().to_string();
-        assert!(error.starts_with("DISCORD_GUILD_ID: "), "{error}");
-        assert!(error.contains(&format!("client_id={APPLICATION}&scope=bot+applications.commands")), "{error}");
-        assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 0);
-        world.settle();
+    for prepare in
+        [|state: &mut State| state.not_in_guild = true, |state: &mut State| state.without_commands_scope = true]
+    {
+        World::run_unconnected(
+            |_| {},
+            prepare,
+            async |world| {
+                let error = world.bot.ended().await.unwrap_err().to_string();
+                assert!(error.starts_with("DISCORD_GUILD_ID: "), "{error}");
+                assert!(error.contains(&format!("client_id={APPLICATION}&scope=bot+applications.commands")), "{error}");
+                assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 0);
+            },
+        )
+        .await;
     }
 }
 
 #[tokio::test]
 async fn errors_and_broken_connections_at_start_are_tried_again_with_growing_pauses() {
     let fates = [Fate::Refuse(503, 0), Fate::CutBefore, Fate::RateLimit(0.1), Fate::Accept, Fate::Refuse(500, 0)];
-    let world = World::unconnected(|_| {}, |discord, _| discord.state(|state| state.other_fates.extend(fates))).await;
-    world.discord.until_ready(1).await;
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-    assert!(world.log.text().contains("trying again in 0.5 s"));
-    assert!(world.log.text().contains("trying again in 1.0 s"));
-    world.close().await;
+    World::run_unconnected(
+        |_| {},
+        |state| state.other_fates.extend(fates),
+        async |world| {
+            world.discord.until_ready(1).await;
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+            assert!(world.log.text().contains("trying again in 0.5 s"));
+            assert!(world.log.text().contains("trying again in 1.0 s"));
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn discord_out_of_reach_for_too_long_at_start_is_an_error() {
-    let shorter = |config: &mut wolkvox_bot::config::Config| config.limits.disconnected = Duration::from_secs(1);
-    let down = |state: &mut crate::support::discord::State| state.other_fates.extend(vec![Fate::Refuse(503, 0); 50]);
-    let mut world = World::unconnected(shorter, |discord, _| discord.state(down)).await;
-    let error = world.bot.ended().await.unwrap_err().to_string();
-    assert!(error.starts_with("Discord could not be reached for 1 s."), "{error}");
-    world.settle();
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
+    let down = |state: &mut State| state.other_fates.extend(vec![Fate::Refuse(503, 0); 50]);
+    World::run_unconnected(shorter, down, async |world| {
+        let error = world.bot.ended().await.unwrap_err().to_string();
+        assert!(error.starts_with("Discord could not be reached for 1 s."), "{error}");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -64,35 +80,38 @@ async fn roles_are_logged_by_name_with_a_warning_for_each_that_is_missing() {
 
     let roles = vec![RoleId::new(SUPERVISOR_ROLE), RoleId::new(4711)];
     let allowlist = Allowlist::new(GuildId::new(GUILD), roles).unwrap();
-    let world = World::with(|config| config.allowlist = allowlist).await;
-    let lines = world.log.lines();
-    let fields = |level: &str| -> Vec<serde_json::Value> {
-        let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        records.filter(|record| record["level"] == level).map(|record| record["fields"].clone()).collect()
-    };
-    assert!(fields("INFO").iter().any(|f| f["role"] == "Supervisor" && f["message"] == "may use /mute"));
-    assert!(fields("WARN").iter().any(|f| f["role_id"] == "4711"));
-    world.close().await;
+    World::run_with(
+        |config| config.allowlist = allowlist,
+        async |world| {
+            let lines = world.log.lines();
+            let fields = |level: &str| -> Vec<serde_json::Value> {
+                let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+                records.filter(|record| record["level"] == level).map(|record| record["fields"].clone()).collect()
+            };
+            assert!(fields("INFO").iter().any(|f| f["role"] == "Supervisor" && f["message"] == "may use /mute"));
+            assert!(fields("WARN").iter().any(|f| f["role_id"] == "4711"));
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn registering_again_changes_nothing() {
-    let world = World::new().await;
-    let first = world.discord.state(|state| state.commands.clone().unwrap());
-    let copy = crate::support::bot::variables(&world.discord, &world.wolkvox);
-    let config = wolkvox_bot::config::Draft::from_lookup(|name| copy.get(name).cloned()).finish().unwrap();
-    let mut again = crate::support::bot::Bot::start(config);
-    world.discord.until_ready(2).await;
-    let second = world.discord.state(|state| state.commands.clone().unwrap());
-    let content = |commands: &serde_json::Value| {
-        let mut command = commands[0].clone();
-        for changing in ["id", "version"] {
-            command[changing] = json!(null);
-        }
-        command
-    };
-    assert_eq!(content(&first), content(&second));
-    again.shut_down();
-    again.ended().await.unwrap();
-    world.close().await;
+    World::run(async |world| {
+        let first = world.discord.state(|state| state.commands.clone().unwrap());
+        let again = Bot::start(draft(&world.discord, &world.wolkvox).finish().unwrap());
+        world.discord.until_ready(2).await;
+        let second = world.discord.state(|state| state.commands.clone().unwrap());
+        let content = |commands: &serde_json::Value| {
+            let mut command = commands[0].clone();
+            for changing in ["id", "version"] {
+                command[changing] = json!(null);
+            }
+            command
+        };
+        assert_eq!(content(&first), content(&second));
+        again.shut_down();
+        again.ended().await.unwrap();
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::bot::{Process, World, check_secrets, check_stand_ins, variables};
+use crate::support::bot::{Process, World, check_secrets, check_stand_ins, held_call, variables};
 use crate::support::discord::{Discord, Fate, supervisor};
 use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
 
@@ -10,97 +10,88 @@ const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has chang
 
 #[tokio::test]
 async fn the_call_under_way_is_finished_and_those_who_wait_are_told() {
-    let mut world = World::new().await;
-    let held = world.wolkvox.hold();
-    let first = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    let waiting: Vec<u64> = (1002..1007).map(|agent| world.discord.mute(&supervisor(), agent)).collect();
-    for command in &waiting {
-        world.discord.until_acknowledged(*command).await;
-    }
-    world.bot.shut_down();
-    for command in waiting {
-        assert!(world.discord.reply(command).await.starts_with(RESTARTING));
-        assert_eq!(world.log.outcome(command).await, "not_sent");
-    }
-    assert!(!world.discord.interaction(first).finished());
-    held.notify_one();
-    assert!(world.discord.reply(first).await.starts_with(SUCCESS));
-    assert!(world.bot.ended().await.is_ok());
-    assert_eq!(world.wolkvox.all_toggles(), 1);
-    world.settle();
+    World::run(async |world| {
+        let (first, held) = world.held_call().await;
+        let waiting: Vec<u64> = (1002..1007).map(|agent| world.discord.mute(&supervisor(), agent)).collect();
+        for command in &waiting {
+            world.discord.until_acknowledged(*command).await;
+        }
+        world.bot.shut_down();
+        for command in waiting {
+            assert!(world.discord.reply(command).await.starts_with(RESTARTING));
+            assert_eq!(world.log.outcome(command).await, "not_sent");
+        }
+        assert!(!world.discord.interaction(first).finished());
+        held.notify_one();
+        assert!(world.discord.reply(first).await.starts_with(SUCCESS));
+        assert!(world.bot.ended().await.is_ok());
+        assert_eq!(world.wolkvox.all_toggles(), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_command_that_is_being_acknowledged_when_it_stops_is_told() {
-    let mut world = World::new().await;
-    world.discord.state(|state| state.first_answer_fates.push_back(Fate::Slow(Duration::from_millis(400))));
-    let command = world.discord.mute(&supervisor(), 1001);
-    // Both are in the bot's hands when the second one is answered.
-    world.discord.reply(world.discord.mute(&crate::support::discord::stranger(), 1001)).await;
-    world.bot.shut_down();
-    assert!(world.discord.reply(command).await.starts_with(RESTARTING));
-    assert!(world.bot.ended().await.is_ok());
-    assert_eq!(world.wolkvox.requests(), 0);
-    world.settle();
+    World::run(async |world| {
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Slow(Duration::from_millis(400))));
+        let command = world.discord.mute(&supervisor(), 1001);
+        // Both are in the bot's hands when the second one is answered.
+        world.discord.reply(world.discord.mute(&crate::support::discord::stranger(), 1001)).await;
+        world.bot.shut_down();
+        assert!(world.discord.reply(command).await.starts_with(RESTARTING));
+        assert!(world.bot.ended().await.is_ok());
+        assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_busy_token_is_not_waited_out_when_it_stops() {
-    let mut world = World::new().await;
-    world.wolkvox.next(vec![wolkvox::BUSY; 30]);
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    world.bot.shut_down();
-    assert!(world.discord.reply(command).await.starts_with(RESTARTING));
-    assert!(world.bot.ended().await.is_ok());
-    world.settle();
+    World::run(async |world| {
+        world.wolkvox.next(vec![wolkvox::BUSY; 30]);
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.wolkvox.until_requests(1).await;
+        world.bot.shut_down();
+        assert!(world.discord.reply(command).await.starts_with(RESTARTING));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_result_is_delivered_through_errors_while_it_stops() {
-    let mut world = World::new().await;
-    let held = world.wolkvox.hold();
-    let command = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    world.discord.state(|state| state.edit_fates.extend([Fate::Refuse(503, 0), Fate::CutBefore]));
-    world.bot.shut_down();
-    held.notify_one();
-    assert!(world.discord.reply(command).await.starts_with(SUCCESS));
-    assert!(world.bot.ended().await.is_ok());
-    world.settle();
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.state(|state| state.edit_fates.extend([Fate::Refuse(503, 0), Fate::CutBefore]));
+        world.bot.shut_down();
+        held.notify_one();
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn sigterm_and_sigint_end_the_process_with_0() {
     for signal in ["TERM", "INT"] {
         let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-        let process = Process::start(&variables(&discord, &wolkvox), &[]);
-        discord.until_ready(1).await;
-        let held = wolkvox.hold();
-        let command = discord.mute(&supervisor(), 1001);
-        wolkvox.until_requests(1).await;
+        let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
+        let (command, held) = process.runs(held_call(&discord, &wolkvox)).await;
         process.signal(signal);
-        process.log.until_contains("stopping").await;
+        process.runs_until_logged("stopping").await;
         held.notify_one();
         assert!(discord.reply(command).await.starts_with(SUCCESS));
-        let log = process.log.clone();
         assert_eq!(process.ended().await, (Some(0), String::new()));
         check_stand_ins(&discord, &wolkvox);
-        check_secrets(&discord, &log.text());
+        check_secrets(&process.log.text());
     }
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once_with_an_error() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let process = Process::start(&variables(&discord, &wolkvox), &[]);
-    discord.until_ready(1).await;
-    let _held = wolkvox.hold();
-    discord.mute(&supervisor(), 1001);
-    wolkvox.until_requests(1).await;
+    let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
+    let _held = process.runs(held_call(&discord, &wolkvox)).await;
     process.signal("TERM");
-    process.log.until_contains("stopping").await;
+    process.runs_until_logged("stopping").await;
     process.signal("TERM");
     assert_eq!(process.ended().await.0, Some(130));
 }
@@ -109,52 +100,53 @@ async fn a_second_signal_ends_the_process_at_once_with_an_error() {
 async fn a_signal_while_discord_is_down_at_start_ends_it_too() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     discord.state(|state| state.other_fates.extend(vec![Fate::Refuse(503, 0); 100]));
-    let process = Process::start(&variables(&discord, &wolkvox), &[]);
-    process.log.until_contains("trying again").await;
+    let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
+    process.runs_until_logged("trying again").await;
     process.signal("TERM");
     assert_eq!(process.ended().await.0, Some(0));
 }
 
 #[tokio::test]
 async fn a_panic_before_the_call_is_answered_and_takes_nobody_along() {
-    let world = World::new().await;
-    let held = world.wolkvox.hold();
-    let first = world.discord.mute(&supervisor(), 1001);
-    world.wolkvox.until_requests(1).await;
-    world.trap.set("acknowledged");
-    let broken = world.discord.mute(&supervisor(), 1002);
-    let text = world.discord.reply(broken).await;
-    assert!(text.starts_with("**Not sent:** something broke in the bot."), "{text}");
-    let third = world.discord.mute(&supervisor(), 1003);
-    held.notify_one();
-    for command in [first, third] {
-        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
-    }
-    assert_eq!(world.log.outcome(broken).await, "not_sent");
-    assert_eq!(world.wolkvox.toggles(1002), 0);
-    world.close().await;
+    World::run(async |world| {
+        let (first, held) = world.held_call().await;
+        world.trap.set("acknowledged");
+        let broken = world.discord.mute(&supervisor(), 1002);
+        let text = world.discord.reply(broken).await;
+        assert!(text.starts_with("**Not sent:** something broke in the bot."), "{text}");
+        let third = world.discord.mute(&supervisor(), 1003);
+        held.notify_one();
+        for command in [first, third] {
+            assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+        }
+        assert_eq!(world.log.outcome(broken).await, "not_sent");
+        assert_eq!(world.wolkvox.toggles(1002), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
-    let world = World::new().await;
-    world.wolkvox.next([wolkvox::Fate::CutAfter]);
-    world.trap.set("no usable answer");
-    let broken = world.discord.mute(&supervisor(), 1001);
-    let text = world.discord.reply(broken).await;
-    assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
-    assert_eq!(world.log.outcome(broken).await, "unknown");
-    assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
-    world.close().await;
+    World::run(async |world| {
+        world.wolkvox.next([wolkvox::Fate::CutAfter]);
+        world.trap.set("no usable answer");
+        let broken = world.discord.mute(&supervisor(), 1001);
+        let text = world.discord.reply(broken).await;
+        assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+        assert_eq!(world.log.outcome(broken).await, "unknown");
+        assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_panic_while_the_result_is_told_is_answered_too() {
-    let world = World::new().await;
-    world.trap.set("mute");
-    let broken = world.discord.mute(&supervisor(), 1001);
-    let text = world.discord.reply(broken).await;
-    assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
-    assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
-    world.close().await;
+    World::run(async |world| {
+        world.trap.set("mute");
+        let broken = world.discord.mute(&supervisor(), 1001);
+        let text = world.discord.reply(broken).await;
+        assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+        assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
+    })
+    .await;
 }

@@ -100,20 +100,22 @@ async fn reply(trusted: &Authority, wolkvox: &Wolkvox) -> (String, String) {
     let path = file(trusted);
     variables.insert("SSL_CERT_FILE", path.to_str().unwrap().to_owned());
     variables.insert("RUST_LOG", "trace".to_owned());
-    let process = Process::start(&variables, &[]);
-    discord.until_ready(1).await;
-    let reply = discord.reply(discord.mute(&supervisor(), 1001)).await;
-    check_secrets(&discord, &process.log.text());
+    let mut process = Process::start(&variables, &[]);
+    let told = async {
+        discord.until_ready(1).await;
+        discord.reply(discord.mute(&supervisor(), 1001)).await
+    };
+    let reply = process.runs(told).await;
+    check_secrets(&process.log.text());
     std::fs::remove_file(path).unwrap();
     (reply, process.log.text())
 }
 
 /// What `check` prints with these variables.
 async fn check(variables: &HashMap<&'static str, String>) -> String {
-    let process = Process::start(variables, &["check"]);
-    let log = process.log.clone();
+    let mut process = Process::start(variables, &["check"]);
     assert_eq!(process.ended().await.0, Some(1));
-    log.text()
+    process.log.text()
 }
 
 #[tokio::test]
@@ -193,12 +195,17 @@ async fn a_start_that_fails_because_of_a_certificate_says_so() {
         config.discord.api = BaseUrl::parse(&url).unwrap();
         config.limits.disconnected = Duration::from_secs(1);
     };
-    let mut world = World::unconnected(change, |_, _| {}).await;
-    let told = world.bot.ended().await.unwrap_err().to_string();
-    assert!(told.contains(AUTHORITY) && told.contains("SSL_CERT_FILE"), "{told}");
-    assert!(!told.contains("internet"), "{told}");
-    world.log.until_contains(AUTHORITY).await;
-    world.settle();
+    World::run_unconnected(
+        change,
+        |_| {},
+        async |world| {
+            let told = world.bot.ended().await.unwrap_err().to_string();
+            assert!(told.contains(AUTHORITY) && told.contains("SSL_CERT_FILE"), "{told}");
+            assert!(!told.contains("internet"), "{told}");
+            world.log.until_contains(AUTHORITY).await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -211,14 +218,17 @@ async fn a_handshake_that_never_ends_is_not_sent() {
             connections.push(connection);
         }
     });
-    let world = World::with(|config| {
-        config.wolkvox.base = BaseUrl::parse(&url).unwrap();
-        config.wolkvox.timeout = Duration::from_secs(1);
-    })
+    World::run_with(
+        |config| {
+            config.wolkvox.base = BaseUrl::parse(&url).unwrap();
+            config.wolkvox.timeout = Duration::from_secs(1);
+        },
+        async |world| {
+            let command = world.discord.mute(&supervisor(), 1001);
+            assert!(world.discord.reply(command).await.starts_with("**Not sent:** there is no connection to Wolkvox."));
+            assert_eq!(world.log.outcome(command).await, "not_sent");
+        },
+    )
     .await;
-    let command = world.discord.mute(&supervisor(), 1001);
-    assert!(world.discord.reply(command).await.starts_with("**Not sent:** there is no connection to Wolkvox."));
-    assert_eq!(world.log.outcome(command).await, "not_sent");
     silent.abort();
-    world.close().await;
 }

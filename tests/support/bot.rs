@@ -1,15 +1,19 @@
 //! The real bot, started the way `main` starts it, against the stand-ins.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -144,10 +148,24 @@ pub fn variables(discord: &Discord, wolkvox: &Wolkvox) -> HashMap<&'static str, 
     ])
 }
 
+/// What is read from these variables.
+pub fn draft(discord: &Discord, wolkvox: &Wolkvox) -> Draft {
+    let variables = variables(discord, wolkvox);
+    Draft::from_lookup(|name| variables.get(name).cloned())
+}
+
 /// A bot inside the test's own process.
 pub struct Bot {
-    pub task: JoinHandle<Result<(), RunError>>,
-    shutdown: Option<oneshot::Sender<()>>,
+    life: RefCell<Life>,
+    shutdown: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+enum Life {
+    Running(JoinHandle<Result<(), RunError>>),
+    /// Ended without an error, after it was asked to.
+    Stopped,
+    /// The test asked how it ended, and judges that itself.
+    Awaited,
 }
 
 impl Bot {
@@ -157,16 +175,44 @@ impl Bot {
         let task = tokio::spawn(app.run(async {
             let _ = asked.await;
         }));
-        Self { task, shutdown: Some(shutdown) }
+        Self { life: RefCell::new(Life::Running(task)), shutdown: RefCell::new(Some(shutdown)) }
     }
 
-    pub fn shut_down(&mut self) {
+    pub fn shut_down(&self) {
         let _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
     }
 
-    /// How it ended.
-    pub async fn ended(&mut self) -> Result<(), RunError> {
-        tokio::time::timeout(Duration::from_secs(30), &mut self.task).await.expect("the bot ends").unwrap()
+    /// How it ended. A test that asks may have a bot that ends by itself, and with an error.
+    pub async fn ended(&self) -> Result<(), RunError> {
+        match self.life.replace(Life::Awaited) {
+            Life::Running(task) => {
+                tokio::time::timeout(Duration::from_secs(30), task).await.expect("the bot ends").unwrap()
+            }
+            Life::Stopped => Ok(()),
+            Life::Awaited => panic!("how the bot ended was asked before"),
+        }
+    }
+
+    fn was_awaited(&self) -> bool {
+        matches!(*self.life.borrow(), Life::Awaited)
+    }
+
+    /// Completes, with how it ended, when the bot ends and no test has asked for that end.
+    async fn ended_unasked(&self) -> String {
+        poll_fn(|context| {
+            let mut life = self.life.borrow_mut();
+            let Life::Running(task) = &mut *life else { return Poll::Pending };
+            let asked = self.shutdown.borrow().is_none();
+            match ready!(Pin::new(task).poll(context)) {
+                Ok(Ok(())) if asked => {
+                    *life = Life::Stopped;
+                    Poll::Pending
+                }
+                Ok(end) => Poll::Ready(format!("{end:?}")),
+                Err(panicked) => Poll::Ready(panicked.to_string()),
+            }
+        })
+        .await
     }
 }
 
@@ -177,49 +223,78 @@ pub struct World {
     pub log: Log,
     pub trap: Trap,
     pub bot: Bot,
-    _subscriber: tracing::subscriber::DefaultGuard,
 }
 
 impl World {
-    /// With the default settings, connected.
-    pub async fn new() -> Self {
-        Self::with(|_| {}).await
+    /// Runs a test beside a bot with the default settings, once it is connected.
+    ///
+    /// The test fails at once when the bot ends before it was asked to. After the test the bot is stopped, unless
+    /// the test did that, and neither it nor the stand-ins may have anything to complain about.
+    pub async fn run(test: impl AsyncFnOnce(&Self)) {
+        Self::run_with(|_| {}, test).await;
     }
 
-    /// With other settings, connected.
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let world = Self::unconnected(change, |_, _| {}).await;
-        world.discord.until_ready(1).await;
-        world
+    /// With other settings.
+    pub async fn run_with(change: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&Self)) {
+        Self::run_unconnected(
+            change,
+            |_| {},
+            async |world| {
+                world.discord.until_ready(1).await;
+                test(world).await;
+            },
+        )
+        .await;
     }
 
-    /// With other settings and prepared stand-ins, just started.
-    pub async fn unconnected(change: impl FnOnce(&mut Config), prepare: impl FnOnce(&Discord, &Wolkvox)) -> Self {
+    /// With other settings and a prepared Discord, from the start: the bot may not be connected yet.
+    pub async fn run_unconnected(
+        change: impl FnOnce(&mut Config),
+        prepare: impl FnOnce(&mut discord::State),
+        test: impl AsyncFnOnce(&Self),
+    ) {
         let (discord, wolkvox, log) = (Discord::start().await, Wolkvox::start().await, Log::default());
-        prepare(&discord, &wolkvox);
+        discord.state(prepare);
         let filter = "trace".parse().unwrap();
         let trap = Trap::default();
         let subscriber = telemetry::subscriber(filter, Format::Json, false, log.clone()).with(trap.clone());
-        let subscriber = tracing::subscriber::set_default(subscriber);
-        let variables = variables(&discord, &wolkvox);
-        let mut config = Draft::from_lookup(|name| variables.get(name).cloned()).finish().unwrap();
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let mut config = draft(&discord, &wolkvox).finish().unwrap();
         change(&mut config);
-        Self { bot: Bot::start(config), discord, wolkvox, log, trap, _subscriber: subscriber }
+        let world = Self { bot: Bot::start(config), discord, wolkvox, log, trap };
+        tokio::select! {
+            // The test first: it may be about to ask how the bot ended.
+            biased;
+            () = test(&world) => {}
+            end = world.bot.ended_unasked() => panic!("the bot ended in the middle of the test: {end}"),
+        }
+        world.settle().await;
     }
 
-    /// Stops the bot and makes sure that nothing was done that the real services would refuse, that no call
-    /// overlapped another, and that no secret got into the log.
-    pub async fn close(mut self) {
-        self.bot.shut_down();
-        let ended = self.bot.ended().await;
-        assert!(ended.is_ok(), "{ended:?}");
-        self.settle();
+    pub async fn held_call(&self) -> (u64, Arc<Notify>) {
+        held_call(&self.discord, &self.wolkvox).await
     }
 
-    pub fn settle(&self) {
+    /// Makes sure that the bot stops without an error, that nothing was done that the real services would refuse,
+    /// that no call overlapped another, and that no secret got into the log.
+    async fn settle(&self) {
+        if !self.bot.was_awaited() {
+            self.bot.shut_down();
+            let ended = self.bot.ended().await;
+            assert!(ended.is_ok(), "{ended:?}");
+        }
         check_stand_ins(&self.discord, &self.wolkvox);
-        check_secrets(&self.discord, &self.log.text());
+        check_secrets(&self.log.text());
     }
+}
+
+/// A supervisor's command for agent 1001, whose call Wolkvox confirms when the handle is notified.
+pub async fn held_call(discord: &Discord, wolkvox: &Wolkvox) -> (u64, Arc<Notify>) {
+    discord.until_ready(1).await;
+    let held = wolkvox.hold();
+    let command = discord.mute(&discord::supervisor(), 1001);
+    wolkvox.until_requests(1).await;
+    (command, held)
 }
 
 pub fn check_stand_ins(discord: &Discord, wolkvox: &Wolkvox) {
@@ -228,18 +303,18 @@ pub fn check_stand_ins(discord: &Discord, wolkvox: &Wolkvox) {
     assert!(wolkvox.state(|state| state.most_in_flight) <= 1, "two calls at once");
 }
 
-pub fn check_secrets(discord: &Discord, log: &str) {
+pub fn check_secrets(log: &str) {
     for secret in [discord::TOKEN, wolkvox::TOKEN, wolkvox::NATIONAL_ID, "interaction-token-"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
-    let _ = discord;
 }
 
 /// The binary, in a process of its own.
 pub struct Process {
-    pub child: Child,
+    child: Child,
     pub log: Log,
-    stderr: JoinHandle<String>,
+    /// Fills the log until standard output ends, and reads standard error.
+    output: JoinHandle<String>,
 }
 
 impl Process {
@@ -260,19 +335,33 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let log = Log::default();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let stdout = log.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                stdout.push(line);
-            }
-        });
+        let written = log.clone();
         let mut errors = child.stderr.take().unwrap();
-        let stderr = tokio::spawn(async move {
+        let output = tokio::spawn(async move {
+            let stdout = async {
+                while let Ok(Some(line)) = lines.next_line().await {
+                    written.push(line);
+                }
+            };
             let mut text = String::new();
-            let _ = errors.read_to_string(&mut text).await;
+            let _ = tokio::join!(stdout, errors.read_to_string(&mut text));
             text
         });
-        Self { child, log, stderr }
+        Self { child, log, output }
+    }
+
+    /// Does something beside the process, and fails at once when the process ends meanwhile.
+    pub async fn runs<T>(&mut self, meanwhile: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = meanwhile => done,
+            end = self.end() => panic!("the process ended in the middle of the test: {end:?}"),
+        }
+    }
+
+    pub async fn runs_until_logged(&mut self, text: &str) {
+        let log = self.log.clone();
+        self.runs(log.until_contains(text)).await;
     }
 
     pub fn signal(&self, name: &str) {
@@ -280,9 +369,13 @@ impl Process {
         assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
-    /// The exit code, and what was printed to standard error.
-    pub async fn ended(mut self) -> (Option<i32>, String) {
-        let status = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap();
-        (status.code(), self.stderr.await.unwrap())
+    pub async fn ended(&mut self) -> (Option<i32>, String) {
+        tokio::time::timeout(Duration::from_secs(60), self.end()).await.expect("the process ends")
+    }
+
+    /// The exit code, and what was printed to standard error. The log is complete then.
+    async fn end(&mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().await.unwrap();
+        (status.code(), (&mut self.output).await.unwrap())
     }
 }
