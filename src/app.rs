@@ -1,15 +1,16 @@
 //! The one way in which everything is put together: for `main`, for the tests and for the sandbox.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, Context, Gateway, GatewayError, Guild, Handler, Rest, RestError};
+use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Rest, RestError};
 use crate::guard::RecentToggles;
 use crate::net::{ClientError, Tls};
 use crate::retry::{Backoff, retry};
@@ -17,8 +18,10 @@ use crate::wolkvox::{self, Wolkvox};
 
 /// The pauses between tries to reach Discord at start.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-/// How much longer than a call may take is waited for commands under way, when the bot ends with an error.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often Discord's REST API is asked whether it is there again.
+const PROBE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
 
 /// The bot, ready to run.
 pub struct App {
@@ -121,52 +124,51 @@ impl App {
     /// # Errors
     /// When the bot can't start, or can't go on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let mut shutdown = std::pin::pin!(shutdown);
+        let mut shutdown = pin!(shutdown);
         tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
             started = self.start() => started?,
         }
         let Self { config, rest, wolkvox } = self;
-        let directory = config.agent_directory.then(|| Directory::new(wolkvox.clone(), config.limits.directory));
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let limits = config.limits;
+        let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let audit_channel = config.audit_channel.map(|channel| {
+            let (audit_channel, posting) = AuditChannel::new(rest.clone(), channel, end.clone());
+            tasks.spawn(posting);
+            audit_channel
+        });
         let context = Context {
             rest: rest.clone(),
-            wolkvox,
+            wolkvox: wolkvox.clone(),
             allowlist: config.allowlist,
-            recent_toggles: RecentToggles::new(config.toggle_guard, config.limits.question),
-            directory,
+            recent_toggles: RecentToggles::new(config.toggle_guard, limits.question),
+            directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory)),
             visibility: config.visibility,
-            audit_channel: config.audit_channel,
-            limits: config.limits,
+            audit_channel,
+            limits,
             stop: stop.clone(),
+            end: end.clone(),
         };
         let handler = Handler::new(context, tasks.clone());
-        let gateway = Gateway { rest: &rest, token: &config.discord.token, give_up_after: config.limits.disconnected };
-        let mut gateway = std::pin::pin!(gateway.run(&stop, |payload| handler.handle(payload)));
-        let ended = tokio::select! {
-            ended = &mut gateway => ended,
-            () = &mut shutdown => {
-                tracing::info!("stopping: no new commands, the ones under way are finished");
-                stop.cancel();
-                let ended = gateway.await;
-                tasks.close();
-                tasks.wait().await;
-                return ended.map_err(|error| RunError::Gateway { error });
+        let gateway = Gateway { rest: &rest, token: &config.discord.token, give_up_after: limits.disconnected };
+        let ended = {
+            let mut gateway = pin!(gateway.run(&stop, |payload| handler.handle(payload)));
+            tokio::select! {
+                ended = &mut gateway => ended.map_err(|error| RunError::Gateway { error }),
+                error = cut_off(&rest, limits.disconnected) => Err(error),
+                () = &mut shutdown => {
+                    tracing::info!("stopping: no new commands, the ones under way are finished");
+                    stop.cancel();
+                    gateway.await.map_err(|error| RunError::Gateway { error })
+                }
             }
         };
         stop.cancel();
-        tasks.close();
-        tokio::select! {
-            () = tasks.wait() => {}
-            () = &mut shutdown => {}
-            () = sleep(config.wolkvox.timeout + LAST_WORDS) => {}
-        }
-        if !tasks.is_empty() {
-            tracing::error!(commands = tasks.len(), "ended before everybody was told what came of a command");
-        }
-        ended.map_err(|error| RunError::Gateway { error })
+        // With the handler goes the last way into the audit channel, once the commands under way are through.
+        drop(handler);
+        last_words(&tasks, &wolkvox, &end, limits.last_words).await;
+        ended
     }
 
     /// Asks Discord who the bot is, looks the guild and its roles up, and registers the command: once, since
@@ -205,16 +207,68 @@ impl App {
     where
         F: Future<Output = Result<T, RestError>>,
     {
-        let after = self.config.limits.disconnected;
         let notify = |error: &RestError, pause: Duration| {
             tracing::warn!("Discord can't be reached, trying again in {:.1} s: {error}", pause.as_secs_f64());
         };
-        retry(BACKOFF, started + after, request, RestError::transient, notify).await.map_err(|error| {
-            match error.status() {
-                Some(401) => RunError::Token,
-                _ if error.transient().is_some() => RunError::Unreachable { after, last: error },
-                _ => RunError::Refused(error),
+        let mut started = started;
+        loop {
+            let give_up = started + self.config.limits.disconnected;
+            let again = |error: &RestError| error.transient().filter(|_| error.status() != Some(429));
+            let error = match retry(BACKOFF, give_up, &request, again, notify).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match error {
+                // Discord is there, and asks to be left alone: to end and be started again would make it worse.
+                RestError::Refused { status: 429, retry_after, .. } => {
+                    let asked = retry_after.unwrap_or_default();
+                    let pause = asked.clamp(BACKOFF.clone().pause(), LONGEST_PAUSE);
+                    tracing::warn!(
+                        "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
+                         {} s; it is asked again in {:.1} s",
+                        asked.as_secs(),
+                        pause.as_secs_f64()
+                    );
+                    sleep(pause).await;
+                    started = Instant::now();
+                }
+                error if error.status() == Some(401) => return Err(RunError::Token),
+                error if error.transient().is_some() => {
+                    return Err(RunError::Unreachable { after: started.elapsed(), last: error });
+                }
+                error => return Err(RunError::Refused(error)),
             }
-        })
+        }
+    }
+}
+
+/// Completes when Discord's REST API has stayed without an answer for `limit`, however often it was asked: being able
+/// to answer is part of being connected.
+async fn cut_off(rest: &Rest, limit: Duration) -> RunError {
+    loop {
+        rest.unanswered().await;
+        let since = Instant::now();
+        sleep(PROBE.clone().pause()).await;
+        let probe = || rest.gateway();
+        let again = |error: &RestError| error.is_outage().then_some(Duration::ZERO);
+        if let Err(last) = retry(PROBE, since + limit, probe, again, |_, _| {}).await
+            && last.is_outage()
+        {
+            return RunError::Unreachable { after: since.elapsed(), last };
+        }
+    }
+}
+
+/// Waits until everybody is told what came of their commands: as long as a call takes, and then for `limit`.
+async fn last_words(tasks: &TaskTracker, wolkvox: &Wolkvox, end: &CancellationToken, limit: Duration) {
+    tasks.close();
+    tokio::select! {
+        biased;
+        () = tasks.wait() => return,
+        () = async { wolkvox.idle().await; sleep(limit).await } => {}
+    }
+    end.cancel();
+    if timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
+        tracing::error!(commands = tasks.len(), "ended before everybody was told what came of a command");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serenity::model::id::{InteractionId, UserId};
 
 use crate::agent::AgentId;
+use crate::clock::{Deadline, Moment};
 
 /// How much longer a toggle counts that another copy of the bot may be carrying out: a call takes up to 60 s.
 const ELSEWHERE: Duration = Duration::from_secs(60);
@@ -28,9 +29,9 @@ struct State {
 struct Toggle {
     command: InteractionId,
     by: UserId,
-    since: Instant,
+    since: Moment,
     /// When it stops to count; `None` while it is under way.
-    until: Option<Instant>,
+    until: Option<Deadline>,
     certainty: Certainty,
 }
 
@@ -51,7 +52,7 @@ struct Question {
     to: UserId,
     agent: AgentId,
     about: InteractionId,
-    asked: Instant,
+    asked: Moment,
     answered: bool,
 }
 
@@ -128,7 +129,7 @@ impl RecentToggles {
                 let Toggle { command, by, since, certainty, .. } = *last;
                 return Err(Conflict { command, by, ago: since.elapsed(), certainty });
             }
-            let (since, certainty) = (Instant::now(), Certainty::UnderWay);
+            let (since, certainty) = (Moment::now(), Certainty::UnderWay);
             toggles.push(Toggle { command, by, since, until: None, certainty });
         }
         Ok(Reservation { toggles: self.clone(), agent, command, leaves: None })
@@ -136,7 +137,7 @@ impl RecentToggles {
 
     /// Remembers that `to` is asked, by the answer to `command`, whether to go on.
     pub fn ask(&self, command: InteractionId, to: UserId, agent: AgentId, about: InteractionId) {
-        let question = Question { to, agent, about, asked: Instant::now(), answered: false };
+        let question = Question { to, agent, about, asked: Moment::now(), answered: false };
         self.state().questions.insert(command, question);
     }
 
@@ -179,9 +180,8 @@ impl RecentToggles {
 
 impl State {
     fn remove_expired(&mut self, question_window: Duration) {
-        let now = Instant::now();
         for toggles in self.toggles.values_mut() {
-            toggles.retain(|toggle| toggle.until.is_none_or(|until| now < until));
+            toggles.retain(|toggle| !toggle.until.is_some_and(Deadline::is_over));
         }
         self.toggles.retain(|_, toggles| !toggles.is_empty());
         self.questions.retain(|_, question| question.asked.elapsed() < question_window);
@@ -213,9 +213,9 @@ impl Drop for Reservation {
         match self.leaves {
             None => toggles.retain(|toggle| toggle.command != self.command),
             Some(certainty) => {
-                let now = Instant::now();
+                let now = Moment::now();
                 let more = if certainty == Certainty::Elsewhere { ELSEWHERE } else { Duration::ZERO };
-                let until = Some(now + self.toggles.window + more);
+                let until = Some(now.deadline(self.toggles.window + more));
                 for toggle in toggles.iter_mut().filter(|toggle| toggle.command == self.command) {
                     (toggle.since, toggle.until, toggle.certainty) = (now, until, certainty);
                 }

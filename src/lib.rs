@@ -18,6 +18,7 @@ pub mod agent;
 pub mod app;
 pub mod audit;
 pub mod check;
+pub mod clock;
 pub mod config;
 pub mod directory;
 pub mod discord;

@@ -7,15 +7,26 @@ use std::time::Duration;
 pub struct Limits {
     /// The first answer to an interaction must reach Discord within 3 s (Discord, "Receiving and Responding").
     pub first_answer: Duration,
+    /// After so long without an answer to a first answer, another goes out beside it on a new connection; to an edit,
+    /// after twice that.
+    pub silence: Duration,
+    /// How much longer a try is waited for that began in time: Discord may have accepted it at once and say so late.
+    pub late_answer: Duration,
+    /// When it is not known whether Discord accepted the first answer, how long until somebody looks.
+    pub look_again: Duration,
     /// An interaction's token lives for 15 min after that (same page): so long a result can be delivered.
     pub delivery: Duration,
-    /// A command that has waited for its turn for 13 min is not sent any more: a call takes up to 2 min, and
-    /// a result that can't be delivered would be a toggle that nobody knows of.
+    /// A command that has waited for its turn for 13 min is not sent any more, since a result that can't be
+    /// delivered would be a toggle that nobody knows of. It is less where a call may take longer.
     pub queue: Duration,
+    /// The part of the 15 min that is kept for telling the result.
+    pub telling: Duration,
     /// How long the button "go on" of a guarded command may be pressed.
     pub question: Duration,
     /// How long the bot stays up without Discord. Whatever keeps it running must see that it is not working.
     pub disconnected: Duration,
+    /// When the bot stops, how long it goes on telling people what came of their commands, once no call is under way.
+    pub last_words: Duration,
     /// How old the copy of the agent directory may get. Wolkvox wants listings at most every 5 min.
     pub directory: Duration,
 }
@@ -24,10 +35,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             first_answer: Duration::from_secs(3),
+            silence: Duration::from_secs(1),
+            late_answer: Duration::from_secs(10),
+            look_again: Duration::from_secs(15),
             delivery: Duration::from_secs(15 * 60),
             queue: Duration::from_secs(13 * 60),
+            telling: Duration::from_secs(60),
             question: Duration::from_secs(60),
             disconnected: Duration::from_secs(3 * 60),
+            last_words: Duration::from_secs(20),
             directory: Duration::from_secs(5 * 60),
         }
     }

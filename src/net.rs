@@ -123,6 +123,11 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// Whether the request may have reached the other side.
+    pub fn may_have_been_sent(&self) -> bool {
+        !matches!(self, Self::NoRequest(_) | Self::NoConnection(_) | Self::Untrusted(_))
+    }
+
     /// Whether its text says itself what to do about it.
     pub fn names_its_remedy(&self) -> bool {
         matches!(self, Self::Untrusted(_))

@@ -58,8 +58,10 @@ pub enum NotSent {
     NoConnection,
     /// The bot is stopping.
     Restarting,
-    /// It waited for its turn for so long that its result could not have been delivered.
+    /// Its turn came so late that its result might not have been delivered.
     WaitedTooLong,
+    /// Discord accepted the first answer, but said so too late.
+    AcknowledgedLate,
     /// A fault of the bot's own, before anything was sent.
     Fault,
 }

@@ -12,7 +12,7 @@ use crate::access::Denial;
 use crate::agent::AgentId;
 use crate::discord::markdown::{escape_markdown, plain_text, truncate, width};
 use crate::guard::{Certainty, Conflict, Stale};
-use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
+use crate::outcome::{NotSent, Outcome, Refusal, Rejected, Unknown};
 
 /// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
 pub const MAX_MESSAGE: usize = 2000;
@@ -115,10 +115,20 @@ pub fn choice(name: &str, id: AgentId) -> String {
 /// What came of a command.
 pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Done(done) => self::done(language, agent, done),
-        Outcome::Rejected(rejected) => self::rejected(language, agent, rejected),
+        Outcome::Done(done) => self::done(language, agent, Some(&done.msg)),
+        Outcome::Rejected(rejected) => self::rejected(language, agent, rejected, Some(&rejected.msg)),
         Outcome::NotSent(why) => format!("{}\n{}", not_sent(language, *why), small_print(language, agent)),
         Outcome::Unknown(why) => format!("{}\n{}", unknown(language, *why), small_print(language, agent)),
+    }
+}
+
+/// The same in our own words alone, for when Discord does not take a text from elsewhere.
+pub fn outcome_in_own_words(language: Language, agent: AgentId, outcome: &Outcome) -> String {
+    let agent = Agent { id: agent, name: None };
+    match outcome {
+        Outcome::Done(_) => done(language, &agent, None),
+        Outcome::Rejected(rejected) => self::rejected(language, &agent, rejected, None),
+        Outcome::NotSent(_) | Outcome::Unknown(_) => self::outcome(language, &agent, outcome),
     }
 }
 
@@ -126,7 +136,7 @@ fn small_print(language: Language, agent: &Agent) -> String {
     ["-# ", language.pick("Agent", "Agente", "Agente"), " ", &agent.to_string()].concat()
 }
 
-fn done(language: Language, agent: &Agent, done: &Done) -> String {
+fn done(language: Language, agent: &Agent, msg: Option<&str>) -> String {
     let toggle = language.pick(
         "MUTE is a toggle: run the command again to undo it",
         "MUTE alterna: repite el comando para deshacerlo",
@@ -138,16 +148,32 @@ fn done(language: Language, agent: &Agent, done: &Done) -> String {
         "Wolkvox confirmó la operación, sin mensaje.",
         "O Wolkvox confirmou a operação, sem mensagem.",
     );
-    said("", &done.msg, nothing, &tail)
+    let hidden = language.pick(
+        "Wolkvox reported success. Its message can't be shown here.",
+        "Wolkvox confirmó la operación. Su mensaje no se puede mostrar aquí.",
+        "O Wolkvox confirmou a operação. A mensagem não pode ser mostrada aqui.",
+    );
+    match msg {
+        Some(msg) => said("", msg, nothing, &tail),
+        None => [hidden, &tail].concat(),
+    }
 }
 
-fn rejected(language: Language, agent: &Agent, rejected: &Rejected) -> String {
+fn rejected(language: Language, agent: &Agent, rejected: &Rejected, msg: Option<&str>) -> String {
     let head = language.pick("**Refused by Wolkvox:** ", "**Wolkvox lo rechazó:** ", "**O Wolkvox recusou:** ");
     let nothing = language.pick("it gave no reason.", "no dio ningún motivo.", "não informou o motivo.");
     let code = language.pick("code", "código", "código");
     let tail =
         format!("\n{}\n{} · {code} {}", hint(language, rejected.reason), small_print(language, agent), rejected.code);
-    said(head, &rejected.msg, nothing, &tail)
+    let hidden = language.pick(
+        "its message can't be shown here.",
+        "su mensaje no se puede mostrar aquí.",
+        "a mensagem não pode ser mostrada aqui.",
+    );
+    match msg {
+        Some(msg) => said(head, msg, nothing, &tail),
+        None => [head, hidden, &tail].concat(),
+    }
 }
 
 fn hint(language: Language, reason: Refusal) -> &'static str {
@@ -207,12 +233,14 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
             "**Não foi enviado:** o bot está reiniciando. Nada mudou; tente novamente em instantes.",
         ),
         NotSent::WaitedTooLong => language.pick(
-            "**Not sent:** too many commands were waiting before it. Nothing has changed; try again if it still \
-             matters.",
-            "**No se envió:** había demasiados comandos en espera. Nada ha cambiado; inténtalo de nuevo si aún \
-             hace falta.",
-            "**Não foi enviado:** havia comandos demais na fila. Nada mudou; tente novamente se ainda for \
-             necessário.",
+            "**Not sent:** its turn came too late. Nothing has changed; try again if it still matters.",
+            "**No se envió:** su turno llegó demasiado tarde. Nada ha cambiado; inténtalo de nuevo si aún hace falta.",
+            "**Não foi enviado:** a sua vez chegou tarde demais. Nada mudou; tente novamente se ainda for necessário.",
+        ),
+        NotSent::AcknowledgedLate => language.pick(
+            "**Not sent:** Discord confirmed the command too late. Nothing has changed; try again.",
+            "**No se envió:** Discord confirmó el comando demasiado tarde. Nada ha cambiado; inténtalo de nuevo.",
+            "**Não foi enviado:** o Discord confirmou o comando tarde demais. Nada mudou; tente novamente.",
         ),
         NotSent::Fault => language.pick(
             "**Not sent:** something broke in the bot. Nothing has changed, and it is safe to try again. If it \
@@ -223,6 +251,19 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
              novo, avise o administrador.",
         ),
     }
+}
+
+/// Somebody still sees "thinking…", and it is not known whose answer that was. It stays true whoever answers later.
+pub fn unconfirmed(language: Language, agent: &Agent) -> String {
+    let text = language.pick(
+        "**Not sent from here:** Discord did not confirm the command, and another copy of the bot may have it. Look at \
+         the agent's MUTE button before you try again.",
+        "**No se envió desde aquí:** Discord no confirmó el comando y otra copia del bot puede tenerlo. Mira el botón \
+         MUTE del agente antes de intentarlo de nuevo.",
+        "**Não foi enviado daqui:** o Discord não confirmou o comando, e outra cópia do bot pode estar com ele. Veja o \
+         botão MUTE do agente antes de tentar novamente.",
+    );
+    format!("{text}\n{}", small_print(language, agent))
 }
 
 fn unknown(language: Language, why: Unknown) -> String {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wolkvox_bot::config::Config;
 
 use crate::support::bot::World;
-use crate::support::discord::{Fate, Order, supervisor};
-use crate::support::wolkvox::SUCCESS;
+use crate::support::discord::{Fate, Order, second_supervisor, supervisor};
+use crate::support::wolkvox::{self, SUCCESS};
 
 #[tokio::test]
 async fn without_an_accepted_acknowledgement_wolkvox_is_not_called() {
@@ -123,9 +124,13 @@ async fn a_result_is_delivered_through_errors_rate_limits_and_broken_connections
 #[tokio::test]
 async fn a_result_that_can_not_be_delivered_is_in_the_log_with_an_error() {
     World::run_with(
-        |config| config.limits.delivery = Duration::from_millis(800),
+        |config| {
+            config.limits.delivery = Duration::from_millis(800);
+            config.limits.telling = Duration::ZERO;
+            config.wolkvox.timeout = Duration::from_millis(200);
+        },
         async |world| {
-            for fates in [vec![Fate::Refuse(404, 10015)], vec![Fate::Refuse(503, 0); 50]] {
+            for fates in [vec![Fate::Refuse(404, 10015); 50], vec![Fate::Refuse(503, 0); 50]] {
                 let before = world.log.lines().len();
                 world.discord.state(|state| {
                     state.edit_fates.clear();
@@ -149,7 +154,7 @@ async fn a_command_that_waited_too_long_is_not_sent_and_says_so() {
             let (first, held) = world.held_call().await;
             let second = world.discord.mute(&supervisor(), 1002);
             let text = world.discord.reply(second).await;
-            assert!(text.starts_with("**Not sent:** too many commands were waiting before it."), "{text}");
+            assert!(text.starts_with("**Not sent:** its turn came too late."), "{text}");
             held.notify_one();
             world.discord.reply(first).await;
             assert_eq!(world.log.outcome(second).await, "not_sent");
@@ -178,6 +183,239 @@ async fn an_interaction_that_can_not_be_understood_leaves_a_warning_without_its_
         }
         world.discord.order(|| Order::Send(json!({"op": 0, "s": 99, "t": "SOMETHING_NEW", "d": {"x": 1}})));
         world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    })
+    .await;
+}
+
+/// Short times for what takes seconds in real life.
+fn hurried(config: &mut Config) {
+    config.limits.first_answer = Duration::from_millis(400);
+    config.limits.silence = Duration::from_millis(100);
+    config.limits.late_answer = Duration::from_secs(5);
+    config.limits.look_again = Duration::from_millis(300);
+}
+
+const TOO_LATE: &str = "**Not sent:** Discord confirmed the command too late. Nothing has changed; try again.";
+const UNCONFIRMED: &str = "**Not sent from here:** Discord did not confirm the command";
+
+#[tokio::test]
+async fn an_acknowledgement_that_was_accepted_late_is_told_and_holds_nobody_up() {
+    World::run_with(hurried, async |world| {
+        let late = Fate::Late(Duration::from_millis(1200));
+        world.discord.state(|state| state.first_answer_fates.extend(vec![late; 4]));
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.until("all tries are made", |state| state.first_answer_fates.is_empty()).await;
+        // The next one has its turn before the late answer is there.
+        let next = world.discord.mute(&supervisor(), 1002);
+        assert!(world.discord.reply(next).await.starts_with(SUCCESS));
+        assert!(!world.discord.interaction(command).finished());
+        assert!(world.discord.reply(command).await.starts_with(TOO_LATE));
+        assert_eq!(world.log.outcome(command).await, "not_sent");
+        assert_eq!(world.wolkvox.toggles(1001), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_first_answer_is_sent_when_its_time_is_over() {
+    World::run_with(hurried, async |world| {
+        world.discord.state(|state| state.first_answer_fates.extend(vec![Fate::StallAfter; 50]));
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.until_acknowledged(command).await;
+        let text = world.discord.reply(command).await;
+        assert!(text.starts_with(UNCONFIRMED), "{text}");
+        let tries = 50 - world.discord.state(|state| state.first_answer_fates.len());
+        assert!((2..=4).contains(&tries), "{tries}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_that_pass_nothing_on_any_more_are_replaced_within_the_three_seconds() {
+    let quick = |config: &mut Config| config.limits.silence = Duration::from_millis(200);
+    World::run_with(quick, async |world| {
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        world.discord.stall_rest_connections();
+        for agent in 1002..1006 {
+            let command = world.discord.mute(&supervisor(), agent);
+            assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+            assert_eq!(world.log.outcome(command).await, "done");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_result_gets_around_connections_that_pass_nothing_on_any_more() {
+    let quick = |config: &mut Config| config.limits.silence = Duration::from_millis(200);
+    World::run_with(quick, async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.stall_rest_connections();
+        held.notify_one();
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+        let next = world.discord.mute(&supervisor(), 1002);
+        assert!(world.discord.reply(next).await.starts_with(SUCCESS));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_in_discords_place_is_no_acceptance_and_no_refusal() {
+    World::run(async |world| {
+        for status in [200, 403, 404, 302] {
+            world.discord.state(|state| {
+                state.first_answer_fates.push_back(Fate::Page(status));
+                state.edit_fates.push_back(Fate::Page(status));
+            });
+            let command = world.discord.mute(&supervisor(), 1001);
+            assert!(world.discord.reply(command).await.starts_with(SUCCESS), "{status}");
+            assert_eq!(world.log.outcome(command).await, "done");
+        }
+        world.discord.state(|state| state.first_answer_fates.extend(vec![Fate::Page(200); 50]));
+        let command = world.discord.mute(&supervisor(), 1002);
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
+        assert_eq!(world.wolkvox.toggles(1002), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn somebody_left_on_thinking_by_a_lost_answer_is_told_that_nothing_was_sent_from_here() {
+    World::run_with(hurried, async |world| {
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::CutAfter));
+        let command = world.discord.mute(&supervisor(), 1001);
+        let text = world.discord.reply(command).await;
+        assert!(text.starts_with(UNCONFIRMED) && text.contains("MUTE button"), "{text}");
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
+        assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_is_never_written_over() {
+    World::run_with(hurried, async |world| {
+        world.discord.state(|state| {
+            state.first_answer_fates.push_back(Fate::CutAfter);
+            state.look_fates.extend([Fate::Refuse(503, 0), Fate::Slow(Duration::from_millis(50))]);
+        });
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.until_acknowledged(command).await;
+        // Another copy, which has it, answers before this one looks.
+        world.discord.state(|state| {
+            let answer = json!({"content": "answered by another copy", "allowed_mentions": {"parse": []}});
+            state.interactions.get_mut(&command).unwrap().shown = Some(answer);
+        });
+        world.discord.until("this copy has looked", |state| state.interactions[&command].looks >= 1).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1002)).await;
+        assert_eq!(world.discord.reply(command).await, "answered by another copy");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_looked_for_where_another_copy_was_plainly_faster() {
+    World::run_with(hurried, async |world| {
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::AnsweredElsewhere));
+        let command = world.discord.mute(&supervisor(), 1001);
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
+        world.discord.reply(world.discord.mute(&supervisor(), 1002)).await;
+        assert_eq!(world.discord.interaction(command).looks, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_question_that_was_accepted_late_keeps_its_button_working() {
+    World::run_with(hurried, async |world| {
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        world.discord.state(|state| state.first_answer_fates.extend(vec![Fate::Late(Duration::from_millis(600)); 4]));
+        let question = world.discord.mute(&second_supervisor(), 1001);
+        let button = world.discord.finished(question).await.button().unwrap();
+        world.discord.state(|state| state.first_answer_fates.clear());
+        let pressed = world.discord.press(&second_supervisor(), &button);
+        assert!(world.discord.reply(pressed).await.starts_with(SUCCESS));
+        assert_eq!(world.log.outcome(question).await, "guarded");
+        assert_eq!(world.wolkvox.toggles(1001), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_result_is_delivered_through_every_refusal_that_may_pass() {
+    World::run(async |world| {
+        for fate in [Fate::Refuse(404, 10008), Fate::Refuse(404, 10015), Fate::Refuse(403, 50001), Fate::Endless] {
+            let shown = format!("{fate:?}");
+            world.discord.state(|state| state.edit_fates.push_back(fate));
+            let command = world.discord.mute(&supervisor(), 1001);
+            world.discord.until("tried again", |state| state.edit_fates.is_empty()).await;
+            assert!(world.discord.reply(command).await.starts_with(SUCCESS), "{shown}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pause_of_an_hour_does_not_keep_the_result_back() {
+    let shorter = |config: &mut Config| {
+        config.limits.delivery = Duration::from_secs(2);
+        config.limits.telling = Duration::ZERO;
+        config.wolkvox.timeout = Duration::from_millis(500);
+    };
+    World::run_with(shorter, async |world| {
+        world.discord.state(|state| state.edit_fates.push_back(Fate::Cloudflare(3600)));
+        let command = world.discord.mute(&supervisor(), 1001);
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_that_discord_does_not_take_is_told_in_our_own_words() {
+    World::run(async |world| {
+        world.discord.state(|state| state.rejects_content = Some(|content| content.contains("excecuted")));
+        let command = world.discord.mute(&supervisor(), 1001);
+        let text = world.discord.reply(command).await;
+        assert!(text.starts_with("Wolkvox reported success. Its message can't be shown here."), "{text}");
+        assert!(text.contains("Agent 1001"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_the_message_was_deleted_the_result_is_posted_below() {
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.delete_message(command);
+        held.notify_one();
+        assert!(world.discord.follow_up(command).await.starts_with(SUCCESS));
+        assert_eq!(world.discord.interaction(command).follow_ups.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_void_token_is_not_tried_for_ever() {
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.void_token(command);
+        held.notify_one();
+        world.log.until_contains("the person was not told").await;
+        let told = world.log.lines().into_iter().find(|line| line.contains("the person was not told")).unwrap();
+        assert!(told.contains(&command.to_string()) && told.contains("done"), "{told}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn links_never_unfold() {
+    World::run(async |world| {
+        let link = br#"{"code":"200","error":null,"msg":"see https://example.com/a_b"}"#.to_vec();
+        world.wolkvox.next([wolkvox::Fate::Say(200, "application/json", link)]);
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.reply(command).await;
+        assert!(world.discord.interaction(command).suppressed);
+        assert_eq!(world.discord.state(|state| state.unfurled.clone()), Vec::<String>::new());
     })
     .await;
 }

@@ -36,9 +36,19 @@ async fn only_a_plain_success_counts_as_done() {
             // An error inside HTTP 200, or an HTTP error with or without the code.
             (say(200, r#"{"code":"403","error":"FORBIDDEN","msg":"PLEASE VALIDATE TOKEN"}"#), "rejected"),
             (say(200, r#"{"code":403,"error":null,"msg":"no"}"#), "rejected"),
-            (say(200, r#"{"code":"200","error":"SOMETHING","msg":"no"}"#), "rejected"),
+            (say(200, r#"{"code":"200","error":"FORBIDDEN","msg":"TOKEN LIMIT EXCEEDED"}"#), "rejected"),
+            (say(429, r#"{"code":"429","error":"TOO MANY REQUESTS","msg":"no"}"#), "rejected"),
             (say(404, r#"{"code":"404","error":"NOT FOUND","msg":"no such agent"}"#), "rejected"),
             (say(400, r#"{"error":"BAD REQUEST","msg":"no"}"#), "rejected"),
+            // What may come after the toggle was carried out.
+            (say(200, r#"{"code":"200","error":"SOMETHING","msg":"no"}"#), "unknown"),
+            (say(200, r#"{"code":"200","error":"TIMEOUT WAITING FOR THE AGENT","msg":""}"#), "unknown"),
+            (say(408, r#"{"code":"408","error":"REQUEST TIMEOUT","msg":"no"}"#), "unknown"),
+            (say(408, r#"{"code":"400","error":"BAD REQUEST","msg":"no"}"#), "unknown"),
+            (say(200, r#"{"code":"408","error":"REQUEST TIMEOUT","msg":"no"}"#), "unknown"),
+            (say(425, r#"{"code":"425","error":"TOO EARLY","msg":"no"}"#), "unknown"),
+            (say(499, r#"{"code":"499","error":"CLIENT CLOSED REQUEST","msg":"no"}"#), "unknown"),
+            (say(409, r#"{"code":"409","error":"CONFLICT","msg":"no"}"#), "unknown"),
             // Everything else says nothing.
             (say(200, ""), "unknown"),
             (say(200, "{"), "unknown"),

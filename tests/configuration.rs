@@ -39,7 +39,7 @@ fn folder(env: &[u8]) -> PathBuf {
 #[test]
 fn the_needed_variables_are_enough_and_the_others_have_defaults() {
     let config = read(&[]).unwrap();
-    assert_eq!(config.wolkvox.timeout, Duration::from_secs(60));
+    assert_eq!(config.wolkvox.timeout, Duration::from_secs(65));
     assert_eq!(config.toggle_guard, Duration::from_secs(30));
     assert_eq!(config.visibility, Visibility::Public);
     assert_eq!(config.audit_channel, None);

@@ -1,4 +1,5 @@
-//! Everything fails at random, and the bot still tells the truth. `FAULT_SEED=n cargo test faults` repeats a run.
+//! Everything fails at random, and the bot still tells the truth. `FAULT_SEED=n cargo test faults` repeats a run's draws,
+//! and `FAULT_COMMANDS=n` makes it a longer one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::support::bot::World;
 use crate::support::discord::{self, Actor, Order, second_supervisor, stranger, supervisor};
 use crate::support::wolkvox::{self, BUSY};
 
-const COMMANDS: usize = 400;
+const COMMANDS: u64 = 400;
 
 fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
     use discord::Fate;
@@ -22,10 +23,23 @@ fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
         ("first answer", 9..11) => Fate::Refuse(404, 10062),
         ("first answer", 11..14) => Fate::AnsweredElsewhere,
         ("first answer", 14..18) => Fate::Slow(Duration::from_millis(rng.u64(0..80))),
+        ("first answer", 18..22) => Fate::Late(Duration::from_millis(rng.u64(0..900))),
+        ("first answer", 22..24) => Fate::Stall,
+        ("first answer", 24..26) => Fate::StallAfter,
+        ("first answer", 26..28) => Fate::Page(*rng.choice(&[200, 302, 403]).unwrap()),
         ("edit", 0..8) => Fate::Refuse(500, 0),
         ("edit", 8..14) => Fate::CutBefore,
         ("edit", 14..20) => Fate::CutAfter,
         ("edit", 20..26) => Fate::RateLimit(0.05),
+        ("edit", 26..30) => Fate::Deleted,
+        ("edit", 30..34) => Fate::Refuse(400, 50035),
+        ("edit", 34..37) => Fate::Page(200),
+        ("edit", 37..39) => Fate::Stall,
+        ("edit", 39..41) => Fate::StallAfter,
+        ("edit", 41..42) => Fate::Cloudflare(3600),
+        ("look", 0..10) => Fate::Refuse(503, 0),
+        ("look", 10..20) => Fate::CutBefore,
+        ("follow-up", 0..10) => Fate::Refuse(503, 0),
         _ => Fate::Accept,
     }
 }
@@ -47,14 +61,31 @@ fn wolkvox_fate(rng: &mut Rng) -> wolkvox::Fate {
     }
 }
 
+/// What a reply claims: its beginning, which our own words share with Wolkvox's.
+fn meaning(text: &str) -> &str {
+    const DONE: [&str; 2] = [wolkvox::SUCCESS, "Wolkvox reported success"];
+    if DONE.iter().any(|done| text.starts_with(done)) {
+        return "done";
+    }
+    text.strip_prefix("**").and_then(|text| text.split_once(":**")).map_or(text, |(meaning, _)| meaning)
+}
+
 #[tokio::test]
 async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie() {
-    let seed = std::env::var("FAULT_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let seed = number("FAULT_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("FAULT_SEED={seed}");
     let started = Instant::now();
     let mut rng = Rng::with_seed(seed);
-    let impatient = |config: &mut Config| config.wolkvox.timeout = Duration::from_secs(1);
+    let impatient = |config: &mut Config| {
+        config.wolkvox.timeout = Duration::from_secs(1);
+        config.limits.first_answer = Duration::from_millis(600);
+        config.limits.silence = Duration::from_millis(150);
+        config.limits.late_answer = Duration::from_secs(2);
+        config.limits.look_again = Duration::from_millis(500);
+        config.limits.delivery = Duration::from_secs(20);
+        config.limits.telling = Duration::from_secs(5);
+    };
     World::run_with(impatient, async |world| {
         let (mut discords, mut wolkvoxes) = (rng.fork(), rng.fork());
         world.discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
@@ -69,7 +100,7 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
         let mut commands: BTreeMap<u64, u64> = BTreeMap::new();
         let mut questions: Vec<(u64, Actor)> = Vec::new();
         let mut unshared = 10_000;
-        for n in 0..COMMANDS {
+        for n in 0..number("FAULT_COMMANDS").unwrap_or(COMMANDS) {
             let actor = rng.choice(&actors).unwrap();
             // Half of the commands have an agent of their own, the others meet at a few.
             let agent = if rng.bool() {
@@ -89,6 +120,10 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
                 if let Some((button, actor, agent)) = asked {
                     commands.insert(world.discord.press(actor, &button), agent);
                 }
+            }
+            // Somebody deletes what is being answered.
+            if rng.u32(0..60) == 0 && world.discord.interaction(command).deferred() {
+                world.discord.delete_message(command);
             }
             match n {
                 90 | 210 => world.discord.order(|| Order::Drop),
@@ -127,6 +162,10 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
             *outcomes.entry(outcome.to_owned()).or_default() += 1;
             *least.entry(*agent).or_default() += usize::from(outcome == "done");
             *most.entry(*agent).or_default() += usize::from(matches!(outcome, "done" | "unknown"));
+            let left_alone = seen.deferred() && !seen.elsewhere && seen.history.is_empty();
+            assert!(!left_alone, "seed {seed}: {outcome}, and left on \"thinking…\": {seen:?}");
+            let told: std::collections::BTreeSet<_> = seen.history.iter().map(|text| meaning(text)).collect();
+            assert!(told.len() <= 1, "seed {seed}: told one thing and then another: {:?}", seen.history);
             if outcome != "unacknowledged" {
                 assert!(seen.finished(), "seed {seed}: {outcome} but no reply: {seen:?}");
                 assert!(!seen.elsewhere, "seed {seed}: {outcome} although another copy had it");

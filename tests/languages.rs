@@ -31,7 +31,9 @@ fn all_sentences() -> String {
     ] {
         outcomes.push(Outcome::Rejected(Rejected { code: 403, msg: msg.to_owned(), reason }));
     }
-    for why in [NotSent::NoConnection, NotSent::Restarting, NotSent::WaitedTooLong, NotSent::Fault] {
+    for why in
+        [NotSent::NoConnection, NotSent::Restarting, NotSent::WaitedTooLong, NotSent::AcknowledgedLate, NotSent::Fault]
+    {
         outcomes.push(Outcome::NotSent(why));
     }
     for why in [Unknown::TimedOut, Unknown::ConnectionLost, Unknown::Unreadable { status: 502 }, Unknown::Fault] {
@@ -54,6 +56,11 @@ fn all_sentences() -> String {
         for outcome in &outcomes {
             sentence(format!("{outcome:?}"), reply::outcome(language, &agent, outcome));
         }
+        for outcome in &outcomes[..4] {
+            let own_words = reply::outcome_in_own_words(language, agent.id, outcome);
+            sentence(format!("{outcome:?}, in our own words"), own_words);
+        }
+        sentence("unconfirmed".into(), reply::unconfirmed(language, &agent));
         sentence("Done, named".into(), reply::outcome(language, &named, &outcomes[0]));
         for denial in [Denial::NotInGuild, Denial::NoRole] {
             sentence(format!("{denial:?}"), reply::denied(language, denial).into());

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::interaction::Payload;
-use super::rest::Rest;
+use super::rest::{GatewayInfo, Rest, SessionStartLimit};
 use crate::net;
 use crate::retry::Backoff;
 
@@ -36,6 +36,10 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 const SESSION_STABLE_AFTER: Duration = Duration::from_secs(300);
 /// The pauses before the next connection otherwise: at most six are made within 10 s, one in 30 s in the long run.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+/// With fewer IDENTIFYs left than this, they are spread over the time until Discord allows more; with fewer than the
+/// second number, none is sent.
+const FEW_SESSIONS: u32 = 100;
+const LAST_SESSIONS: u32 = 10;
 /// Our own code for a connection that is given up: any but 1000 and 1001 leaves the session to be resumed.
 const RESUMABLE: u16 = 4000;
 /// A session began with an API version that Discord no longer speaks. serenity has no name for it.
@@ -81,6 +85,11 @@ enum End {
     Lost(String),
     /// The session is over.
     Invalid,
+    /// Too few sessions may still be begun to begin one now.
+    SessionsSpent {
+        remaining: u32,
+        wait: Duration,
+    },
 }
 
 /// What survives a connection.
@@ -88,6 +97,12 @@ struct State {
     session: Option<Session>,
     ready_since: Option<Instant>,
     down_since: Instant,
+}
+
+impl State {
+    fn unreachable(&self) -> GatewayError {
+        GatewayError::Unreachable(self.down_since.elapsed())
+    }
 }
 
 /// A message of the gateway.
@@ -125,7 +140,7 @@ impl Gateway<'_> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 () = sleep_until(state.down_since + self.give_up_after) => {
-                    return Err(GatewayError::Unreachable(self.give_up_after));
+                    return Err(state.unreachable());
                 }
                 () = sleep(pause) => {}
             }
@@ -149,6 +164,17 @@ impl Gateway<'_> {
                 End::Stopped => return Ok(()),
                 End::Fatal(error) => return Err(error),
                 End::Lost(why) => tracing::warn!("the connection to Discord was lost: {why}"),
+                End::SessionsSpent { remaining, wait } => {
+                    tracing::error!(
+                        remaining,
+                        "nearly all connections that Discord allows in a day are spent; the next one is made in {} s, since \
+                         Discord resets the bot's token when all are",
+                        wait.as_secs()
+                    );
+                    pause = wait;
+                    // It waits on purpose.
+                    state.down_since = Instant::now() + wait;
+                }
                 End::Invalid => {
                     tracing::info!("Discord ended the session, a new one is begun");
                     state.session = None;
@@ -169,7 +195,7 @@ impl Gateway<'_> {
         let socket = tokio::select! {
             biased;
             () = stop.cancelled() => return End::Stopped,
-            () = give_up => return End::Fatal(GatewayError::Unreachable(self.give_up_after)),
+            () = give_up => return End::Fatal(state.unreachable()),
             socket = self.connect(state) => match socket {
                 Ok(socket) => socket,
                 Err(end) => return end,
@@ -194,7 +220,12 @@ impl Gateway<'_> {
         let mut url = match resume_url {
             Some(url) => url,
             None => match self.rest.gateway().await {
-                Ok(url) => address(&url).ok_or_else(|| End::Lost("the gateway's address is not wss".to_owned()))?,
+                Ok(GatewayInfo { url, session_start_limit }) => {
+                    if let Some(wait) = wait_before_identify(session_start_limit).filter(|_| state.session.is_none()) {
+                        return Err(End::SessionsSpent { remaining: session_start_limit.remaining, wait });
+                    }
+                    address(&url).ok_or_else(|| End::Lost("the gateway's address is not wss".to_owned()))?
+                }
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
                 Err(error) => return Err(End::Lost(error.to_string())),
             },
@@ -353,6 +384,17 @@ impl Connection {
             Ok(Err(error)) => Err(End::Lost(net::error_chain(&error))),
             Err(_) => Err(End::Lost("nothing can be sent".to_owned())),
         }
+    }
+}
+
+/// How long to wait before an IDENTIFY, so that those of a day last. `None` while there are plenty; the very last ones
+/// are left for a person who starts the bot by hand.
+fn wait_before_identify(limit: SessionStartLimit) -> Option<Duration> {
+    let until_reset = Duration::from_millis(limit.reset_after);
+    match limit.remaining {
+        0..LAST_SESSIONS => Some(until_reset),
+        LAST_SESSIONS..FEW_SESSIONS => Some(until_reset / limit.remaining),
+        _ => None,
     }
 }
 

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use serenity::model::id::InteractionId;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Context;
 use super::interaction::{Interaction, Payload, Request};
 use super::mute::{self, Progress};
+use crate::clock::Moment;
 
 /// How many interactions are remembered, to recognise one that Discord delivers again after a resume.
 const REMEMBERED: usize = 1024;
@@ -33,7 +33,7 @@ impl Handler {
 
     /// Begins with an interaction and returns; what has to be waited for happens in a task.
     pub fn handle(&self, payload: Payload<'_>) {
-        let received = Instant::now();
+        let received = Moment::now();
         let interaction = match Interaction::try_from(payload) {
             Ok(interaction) => interaction,
             Err(why) => {
@@ -46,7 +46,15 @@ impl Handler {
             return;
         }
         let context = self.context.clone();
-        let mut task = Box::pin(async move { route(&context, &interaction, received).await });
+        let mut task = Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = route(&context, &interaction, received) => {}
+                () = context.end.cancelled() => {
+                    tracing::warn!(interaction_id = %interaction.callback.id, "left unanswered: the bot was stopped");
+                }
+            }
+        });
         // The first step is made here: commands are checked and queued up in the order in which they arrive.
         if task.as_mut().now_or_never().is_none() {
             self.tasks.spawn(task);
@@ -65,7 +73,7 @@ impl Handler {
     }
 }
 
-async fn route(context: &Context, interaction: &Interaction, received: Instant) {
+async fn route(context: &Context, interaction: &Interaction, received: Moment) {
     let progress = Progress::default();
     let task = async {
         match &interaction.request {

@@ -1,5 +1,6 @@
 //! Discord: the gateway that interactions come from, the REST API that answers go to, and what happens between.
 
+mod audit_channel;
 mod command;
 mod gateway;
 mod handler;
@@ -13,14 +14,14 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serenity::builder::CreateCommand;
-use serenity::model::id::ChannelId;
 use tokio_util::sync::CancellationToken;
 
+pub use audit_channel::AuditChannel;
 pub use gateway::{Gateway, GatewayError};
 pub use handler::Handler;
 pub use interaction::Payload;
 pub use response::Visibility;
-pub use rest::{Application, Guild, Rest, RestError, Role};
+pub use rest::{Application, GatewayInfo, Guild, Rest, RestError, Role, SessionStartLimit};
 
 use crate::access::Allowlist;
 use crate::directory::Directory;
@@ -53,11 +54,13 @@ pub struct Context {
     /// Who sees the replies.
     pub visibility: Visibility,
     /// Where toggles are posted too.
-    pub audit_channel: Option<ChannelId>,
+    pub audit_channel: Option<AuditChannel>,
     /// How long things may take.
     pub limits: Limits,
-    /// Cancelled when the bot stops.
+    /// Cancelled when the bot stops: nothing more is begun.
     pub stop: CancellationToken,
+    /// Cancelled when the time for last words is over.
+    pub end: CancellationToken,
 }
 
 /// The commands that the bot registers; with `suggestions`, agents can be searched by name.

@@ -7,22 +7,27 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use serenity::builder::{CreateAllowedMentions, CreateAutocompleteResponse, CreateInteractionResponse, CreateMessage};
+use serenity::builder::{CreateAutocompleteResponse, CreateInteractionResponse};
 use serenity::model::id::InteractionId;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
 use super::interaction::{Callback, Interaction, Request};
-use super::response::{self, Unacknowledged};
+use super::response::{self, Reply, Unacknowledged};
+use super::rest::{Original, RestError};
 use crate::agent::AgentId;
 use crate::audit;
+use crate::clock::{Deadline, Moment};
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale};
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::reply::{self, Agent};
+use crate::reply::{self, Agent, Language};
+use crate::retry::{Backoff, retry};
 use crate::wolkvox::{CallReport, QueuedCall};
 
 /// How long the copy that asked is left alone with its button before another copy says that it did not ask.
 const OTHER_COPY: Duration = Duration::from_secs(1);
+
+const LOOK_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// What is to be done for an interaction.
 enum Plan {
@@ -61,26 +66,25 @@ impl Progress {
 }
 
 /// Carries a command or a press of the button out.
-pub(super) async fn execute(context: &Context, interaction: &Interaction, received: Instant, progress: &Progress) {
-    let deadline = received + context.limits.first_answer;
+pub(super) async fn execute(context: &Context, interaction: &Interaction, received: Moment, progress: &Progress) {
     match plan(context, interaction) {
         Plan::Refuse { outcome, text, after } => {
             sleep(after).await;
-            let answered = respond(context, interaction, &response::private(text), deadline).await;
+            let answered = respond(context, interaction, &response::private(text), received).await;
             let agent = match interaction.request {
                 Request::Mute(Ok(agent)) => Some(agent),
                 _ => None,
             };
-            audit(interaction, agent, if answered { outcome } else { "unacknowledged" }, None);
+            audit(interaction, agent, if answered.is_ok() { outcome } else { "unacknowledged" }, None);
         }
         Plan::Ask { agent, conflict } => {
             let text = reply::guarded(interaction.language, &agent, &conflict);
             let question = response::question(text, interaction.callback.id, interaction.language);
-            let asked = respond(context, interaction, &question, deadline).await;
-            if !asked {
+            let asked = respond(context, interaction, &question, received).await;
+            if let Err(Unacknowledged::Refused(_) | Unacknowledged::Elsewhere) = asked {
                 context.recent_toggles.unask(interaction.callback.id);
             }
-            audit(interaction, Some(agent.id), if asked { "guarded" } else { "unacknowledged" }, None);
+            audit(interaction, Some(agent.id), if asked.is_ok() { "guarded" } else { "unacknowledged" }, None);
         }
         Plan::Toggle { agent, reservation, call } => {
             toggle(context, interaction, received, progress, agent, reservation, call).await;
@@ -129,37 +133,33 @@ fn not_asked(context: &Context, question: InteractionId, why: Stale) -> (Stale, 
     (if late { Stale::Late } else { Stale::Unasked }, OTHER_COPY)
 }
 
-/// Acknowledges, toggles if that was accepted, and reports what came of it.
+/// Acknowledges, toggles if that was accepted in time, and reports what came of it.
 async fn toggle(
     context: &Context,
     interaction: &Interaction,
-    received: Instant,
+    received: Moment,
     progress: &Progress,
     agent: Agent,
     mut reservation: Reservation,
     call: QueuedCall,
 ) {
+    let Context { rest, limits, stop, .. } = context;
     let callback = &interaction.callback;
     let deferred = response::deferred(context.visibility);
-    let deadline = received + context.limits.first_answer;
-    if let Err(why) = response::respond(&context.rest, callback, &deferred, deadline).await {
-        log_unacknowledged(callback, &why);
-        match (why, &interaction.request) {
-            // Another copy of the bot may be toggling right now: that counts for the guard.
-            (Unacknowledged::Elsewhere, _) => reservation.commit(Certainty::Elsewhere),
-            (Unacknowledged::Refused(_), Request::GoOn(question)) => context.recent_toggles.reopen(*question),
-            (Unacknowledged::Refused(_), _) => {}
-        }
-        audit(interaction, Some(agent.id), "unacknowledged", None);
-        return;
-    }
+    // The place in the queue is given up when the acknowledgement is late, so that nobody behind it waits for that.
+    let mut call = Some(call);
+    let acknowledged = response::respond(rest, callback, &deferred, received, limits, || drop(call.take())).await;
+    let (Ok(()), Some(call)) = (&acknowledged, call) else {
+        return unacknowledged(context, interaction, received, progress, agent, reservation, acknowledged).await;
+    };
     progress.reach(Stage::Acknowledged(agent.clone()));
     tracing::debug!(interaction_id = %callback.id, agent_id = agent.id.get(), "acknowledged");
-    let report = match call.turn(received + context.limits.queue, &context.stop).await {
+    let send_by = send_by(context, received);
+    let report = match call.turn(send_by, stop).await {
         Ok(turn) => {
             progress.reach(Stage::Called(agent.clone()));
             reservation.call_begins();
-            turn.mute(agent.id, &context.stop).await
+            turn.mute(agent.id, send_by, stop).await
         }
         Err(report) => report,
     };
@@ -168,39 +168,120 @@ async fn toggle(
         Outcome::Unknown(_) => reservation.commit(Certainty::Perhaps),
         Outcome::Rejected(_) | Outcome::NotSent(_) => reservation.release(),
     }
+    self::report(context, interaction, received, progress, &agent, &report).await;
+}
+
+/// What may have been sent by then can still be told: a result needs some of the interaction's 15 minutes.
+fn send_by(context: &Context, received: Moment) -> Deadline {
+    let Context { limits, wolkvox, .. } = context;
+    let last = limits.delivery.saturating_sub(wolkvox.longest_exchange() + limits.telling);
+    received.deadline(limits.queue.min(last))
+}
+
+/// Nothing is done for a command whose first answer was not accepted in time. What its person sees decides what is
+/// told.
+async fn unacknowledged(
+    context: &Context,
+    interaction: &Interaction,
+    received: Moment,
+    progress: &Progress,
+    agent: Agent,
+    reservation: Reservation,
+    why: Result<(), Unacknowledged>,
+) {
+    let why = why.err().unwrap_or(Unacknowledged::Late);
+    log_unacknowledged(&interaction.callback, &why);
+    if let (Request::GoOn(question), Unacknowledged::Late | Unacknowledged::Refused(_)) = (&interaction.request, &why) {
+        context.recent_toggles.reopen(*question);
+    }
+    match why {
+        // Another copy of the bot may be toggling right now: that counts for the guard.
+        Unacknowledged::Elsewhere | Unacknowledged::Somewhere => reservation.commit(Certainty::Elsewhere),
+        Unacknowledged::Late | Unacknowledged::Unknown(_) | Unacknowledged::Refused(_) => reservation.release(),
+    }
+    match why {
+        Unacknowledged::Late => {
+            let outcome = Outcome::NotSent(NotSent::AcknowledgedLate);
+            let report = CallReport { outcome, queued: received.elapsed(), took: Duration::ZERO };
+            self::report(context, interaction, received, progress, &agent, &report).await;
+        }
+        Unacknowledged::Somewhere | Unacknowledged::Unknown(_) => {
+            audit(interaction, Some(agent.id), "unacknowledged", None);
+            look_again(context, interaction, received, &agent).await;
+        }
+        Unacknowledged::Elsewhere | Unacknowledged::Refused(_) => {
+            audit(interaction, Some(agent.id), "unacknowledged", None);
+        }
+    }
+}
+
+/// One of our own tries may have been accepted without our learning of it: somebody who still sees "thinking…" after a
+/// while is told what is true whoever answers later. Never over an answer that is there.
+async fn look_again(context: &Context, interaction: &Interaction, received: Moment, agent: &Agent) {
+    let callback = &interaction.callback;
+    sleep(context.limits.look_again).await;
+    let deadline = Instant::now() + received.deadline(context.limits.delivery).left();
+    let look = || context.rest.original(callback);
+    match retry(LOOK_BACKOFF, deadline, look, RestError::transient, |_, _| {}).await {
+        Ok(Original::Thinking) => {
+            tracing::info!(interaction_id = %callback.id, "still unanswered, so the person is told that nothing was sent");
+            let text = reply::unconfirmed(interaction.language, agent);
+            deliver(context, interaction, received, Reply { own_words: text.clone(), text }, "unacknowledged").await;
+        }
+        Ok(Original::Answered | Original::Absent) => {}
+        Err(error) => tracing::warn!(
+            interaction_id = %callback.id,
+            "it is not known whether somebody is left on \"thinking…\": {error}"
+        ),
+    }
+}
+
+/// Tells everybody who is to know: the log, the audit channel, the invoker.
+async fn report(
+    context: &Context,
+    interaction: &Interaction,
+    received: Moment,
+    progress: &Progress,
+    agent: &Agent,
+    report: &CallReport,
+) {
+    let outcome = &report.outcome;
     progress.reach(Stage::Reported(agent.clone()));
-    audit(interaction, Some(agent.id), report.outcome.name(), Some(&report));
-    let text = reply::outcome(interaction.language, &agent, &report.outcome);
-    tokio::join!(
-        post_to_audit_channel(context, interaction, &agent, &report.outcome),
-        deliver(context, interaction, text, received)
-    );
+    audit(interaction, Some(agent.id), outcome.name(), Some(report));
+    if let Some(channel) = context.audit_channel.as_ref().filter(|_| outcome.may_have_toggled()) {
+        let (language, user) = (interaction.guild_language, interaction.user_id.get());
+        channel.post(interaction.callback.id, reply::audit_line(language, unix_time(), user, agent, outcome));
+    }
+    let reply = outcome_reply(interaction.language, agent, outcome);
+    deliver(context, interaction, received, reply, outcome.name()).await;
+}
+
+fn outcome_reply(language: Language, agent: &Agent, outcome: &Outcome) -> Reply {
+    let own_words = reply::outcome_in_own_words(language, agent.id, outcome);
+    Reply { text: reply::outcome(language, agent, outcome), own_words }
 }
 
 /// Tells what is known of a command that broke off.
-pub(super) async fn broke_off(context: &Context, interaction: &Interaction, received: Instant, progress: &Progress) {
-    let (agent, outcome) = match progress.stage() {
+pub(super) async fn broke_off(context: &Context, interaction: &Interaction, received: Moment, progress: &Progress) {
+    let (agent, outcome, audited) = match progress.stage() {
         Stage::Unanswered => {
             let text = reply::not_sent(interaction.language, NotSent::Fault);
-            let deadline = received + context.limits.first_answer;
-            respond(context, interaction, &response::private(text), deadline).await;
-            audit(interaction, None, "not_sent", None);
-            return;
+            let answered = respond(context, interaction, &response::private(text), received).await;
+            return audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
         }
-        Stage::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault)),
-        Stage::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault)),
-        Stage::Reported(agent) => {
-            let outcome = Outcome::Unknown(Unknown::Fault);
-            return deliver(context, interaction, reply::outcome(interaction.language, &agent, &outcome), received)
-                .await;
-        }
+        Stage::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
+        Stage::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
+        Stage::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
     };
-    audit(interaction, Some(agent.id), outcome.name(), None);
-    deliver(context, interaction, reply::outcome(interaction.language, &agent, &outcome), received).await;
+    if !audited {
+        audit(interaction, Some(agent.id), outcome.name(), None);
+    }
+    let reply = outcome_reply(interaction.language, &agent, &outcome);
+    deliver(context, interaction, received, reply, outcome.name()).await;
 }
 
 /// Suggestions are for those who may use the command; all others get none, and cause no call.
-pub(super) async fn suggest(context: &Context, interaction: &Interaction, typed: &str, received: Instant) {
+pub(super) async fn suggest(context: &Context, interaction: &Interaction, typed: &str, received: Moment) {
     let allowed = context.allowlist.check(interaction.guild, interaction.roles.as_deref()).is_ok();
     let mut suggestions = CreateAutocompleteResponse::new();
     if let Some(directory) = context.directory.as_ref().filter(|_| allowed) {
@@ -211,35 +292,45 @@ pub(super) async fn suggest(context: &Context, interaction: &Interaction, typed:
         }
     }
     let suggestions = CreateInteractionResponse::Autocomplete(suggestions);
-    respond(context, interaction, &suggestions, received + context.limits.first_answer).await;
+    // Whoever types on gets the next ones.
+    let _ = respond(context, interaction, &suggestions, received).await;
 }
 
+/// Gives a first answer that is the last one too. One that was accepted late has been seen all the same.
 async fn respond(
     context: &Context,
     interaction: &Interaction,
     response: &CreateInteractionResponse,
-    deadline: Instant,
-) -> bool {
-    let answered = response::respond(&context.rest, &interaction.callback, response, deadline).await;
-    answered.inspect_err(|why| log_unacknowledged(&interaction.callback, why)).is_ok()
-}
-
-async fn deliver(context: &Context, interaction: &Interaction, text: String, received: Instant) {
-    let (callback, deadline) = (&interaction.callback, received + context.limits.delivery);
-    if let Err(error) = response::deliver(&context.rest, callback, text, deadline).await {
-        tracing::error!(interaction_id = %callback.id, "the person was not told what came of the command: {error}");
+    received: Moment,
+) -> Result<(), Unacknowledged> {
+    let Context { rest, limits, .. } = context;
+    match response::respond(rest, &interaction.callback, response, received, limits, || {}).await {
+        Ok(()) | Err(Unacknowledged::Late) => Ok(()),
+        Err(why) => {
+            log_unacknowledged(&interaction.callback, &why);
+            Err(why)
+        }
     }
 }
 
-async fn post_to_audit_channel(context: &Context, interaction: &Interaction, agent: &Agent, outcome: &Outcome) {
-    let Some(channel) = context.audit_channel.filter(|_| outcome.may_have_toggled()) else { return };
-    let (language, user) = (interaction.guild_language, interaction.user_id.get());
-    let line = reply::audit_line(language, unix_time(), user, agent, outcome);
-    let message = CreateMessage::new().content(line).allowed_mentions(CreateAllowedMentions::new());
-    if let Err(error) = context.rest.post_message(channel, &message).await {
-        let interaction = interaction.callback.id;
-        tracing::warn!(interaction_id = %interaction, "the toggle was not posted to AUDIT_CHANNEL_ID: {error}");
-    }
+async fn deliver(context: &Context, interaction: &Interaction, received: Moment, reply: Reply, outcome: &'static str) {
+    let Context { rest, limits, visibility, end, .. } = context;
+    let callback = &interaction.callback;
+    let deadline = received.deadline(limits.delivery);
+    let why = tokio::select! {
+        biased;
+        delivered = response::deliver(rest, callback, &reply, *visibility, deadline, limits) => match delivered {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        () = end.cancelled() => "the bot was stopped".to_owned(),
+    };
+    tracing::error!(
+        interaction_id = %callback.id,
+        user_id = %interaction.user_id,
+        outcome,
+        "the person was not told what came of the command: {why}"
+    );
 }
 
 fn audit(interaction: &Interaction, agent: Option<AgentId>, outcome: &'static str, call: Option<&CallReport>) {
@@ -257,13 +348,23 @@ fn audit(interaction: &Interaction, agent: Option<AgentId>, outcome: &'static st
 }
 
 fn log_unacknowledged(callback: &Callback, why: &Unacknowledged) {
-    let interaction = callback.id;
+    let interaction_id = callback.id;
     match why {
-        Unacknowledged::Elsewhere => {
-            tracing::info!(interaction_id = %interaction, "answered already, so nothing was done here");
+        Unacknowledged::Late => {
+            tracing::warn!(%interaction_id, "Discord accepted the first answer, but said so too late to act on it");
         }
+        Unacknowledged::Elsewhere => {
+            tracing::info!(%interaction_id, "answered already, so nothing was done here");
+        }
+        Unacknowledged::Somewhere => {
+            tracing::info!(%interaction_id, "answered already, perhaps by a try of our own, so nothing was done here");
+        }
+        Unacknowledged::Unknown(error) => tracing::warn!(
+            %interaction_id,
+            "it is not known whether Discord accepted the first answer, so nothing was done: {error}"
+        ),
         Unacknowledged::Refused(error) => tracing::warn!(
-            interaction_id = %interaction,
+            %interaction_id,
             "Discord did not accept the first answer, so nothing was done: {error}"
         ),
     }

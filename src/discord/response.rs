@@ -4,21 +4,31 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serenity::builder::{
-    CreateActionRow, CreateAllowedMentions, CreateButton, CreateInteractionResponse, CreateInteractionResponseMessage,
-    EditInteractionResponse,
+    CreateActionRow, CreateAllowedMentions, CreateButton, CreateInteractionResponse, CreateInteractionResponseFollowup,
+    CreateInteractionResponseMessage, EditInteractionResponse,
 };
-use serenity::model::application::ButtonStyle;
+use serenity::model::application::{ButtonStyle, InteractionResponseFlags};
+use serenity::model::channel::MessageFlags;
 use serenity::model::id::InteractionId;
 use tokio::time::Instant;
 
 use super::interaction::{Callback, go_on_id};
 use super::rest::{Rest, RestError};
+use crate::clock::{Deadline, Moment};
+use crate::limits::Limits;
+use crate::net::HttpError;
 use crate::reply::{self, Language};
-use crate::retry::{Backoff, retry};
+use crate::retry::{Backoff, Persistence, persist};
 
 /// Discord's code for an interaction that has its first answer already: another copy of the bot was faster, or our
 /// own answer arrived although we did not learn of it.
 const ALREADY_ACKNOWLEDGED: u32 = 40060;
+/// Discord's code for a message that is not there: somebody deleted it.
+const UNKNOWN_MESSAGE: u32 = 10008;
+/// After so many times it is taken to be gone for good.
+const DELETED_FOR_GOOD: usize = 4;
+/// Cloudflare, in front of Discord, asks for pauses of up to an hour and often lifts them much earlier.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// Who sees the replies. Refusals and questions are always for the invoker alone.
@@ -31,12 +41,19 @@ pub enum Visibility {
     Private,
 }
 
-/// Why there is no accepted first answer. Whatever the reason, nothing may be done for the interaction.
+/// What became of a first answer that was not accepted in time. Whatever it is, nothing may be done for the
+/// interaction.
 #[derive(Debug)]
 pub(super) enum Unacknowledged {
-    /// Somebody's answer was accepted before. That somebody may be acting on it.
+    /// Discord accepted it, and said so too late.
+    Late,
+    /// Another copy's answer was accepted before. That copy may be acting on it.
     Elsewhere,
-    /// Refused, or not accepted in time.
+    /// There is an answer: another copy's, or one of our own tries, whose answer was lost.
+    Somewhere,
+    /// It is not known whether Discord accepted it.
+    Unknown(RestError),
+    /// It was not accepted.
     Refused(RestError),
 }
 
@@ -63,42 +80,131 @@ pub(super) fn question(
 }
 
 fn private_message(text: impl Into<String>) -> CreateInteractionResponseMessage {
-    let message = CreateInteractionResponseMessage::new().content(text).ephemeral(true);
+    let flags = InteractionResponseFlags::EPHEMERAL | InteractionResponseFlags::SUPPRESS_EMBEDS;
+    let message = CreateInteractionResponseMessage::new().content(text).flags(flags);
     message.allowed_mentions(CreateAllowedMentions::new())
 }
 
-/// Sends the first answer, and repeats it on 5xx and broken connections until `deadline`.
+/// Sends the first answer: again after an error, and beside a try that stays silent, until its time is over. `late` is
+/// called when that is so and some try is still open: should that be accepted yet, nothing may be done any more.
+///
+/// # Errors
+/// What is known of the first answer, when it was not accepted in time.
 pub(super) async fn respond(
     rest: &Rest,
     callback: &Callback,
     response: &impl Serialize,
-    deadline: Instant,
+    received: Moment,
+    limits: &Limits,
+    late: impl FnOnce(),
 ) -> Result<(), Unacknowledged> {
-    let attempt = || {
-        let left = deadline.saturating_duration_since(Instant::now());
-        rest.respond(callback.id, &callback.token, response, left)
+    let persistence = Persistence {
+        backoff: BACKOFF,
+        longest_pause: limits.first_answer,
+        silence: limits.silence,
+        last_try: received.deadline(limits.first_answer),
+        patience: limits.late_answer,
     };
-    let notify = |error: &RestError, _| {
-        tracing::debug!(interaction_id = %callback.id, "the first answer is repeated: {error}");
+    let give_up = persistence.last_try.plus(persistence.patience);
+    let mut tries = 0_usize;
+    let mut began = Instant::now();
+    let attempt = |beside_a_silent_one, _: &[RestError]| {
+        if beside_a_silent_one {
+            rest.renew_connections(began);
+        }
+        tries += 1;
+        began = Instant::now();
+        rest.respond(callback, response, give_up.left())
     };
-    retry(BACKOFF, deadline, attempt, RestError::transient, notify).await.map_err(|error| match error.code() {
-        Some(ALREADY_ACKNOWLEDGED) => Unacknowledged::Elsewhere,
-        _ => Unacknowledged::Refused(error),
+    let again = |error: &RestError| {
+        tracing::debug!(interaction_id = %callback.id, "a first answer failed: {error}");
+        error.transient()
+    };
+    let mut late = Some(late);
+    let mut was_late = false;
+    let accepted = persist(persistence, attempt, again, || {
+        was_late = true;
+        if let Some(late) = late.take() {
+            late();
+        }
+    });
+    let mut errors = match accepted.await {
+        Ok(()) if was_late => return Err(Unacknowledged::Late),
+        Ok(()) => return Ok(()),
+        Err(errors) => errors,
+    };
+    let unanswered = tries > errors.len();
+    let unknown = unanswered || errors.iter().any(RestError::may_have_arrived);
+    Err(if errors.iter().any(|error| error.code() == Some(ALREADY_ACKNOWLEDGED)) {
+        if unknown { Unacknowledged::Somewhere } else { Unacknowledged::Elsewhere }
+    } else {
+        let error = errors.pop().unwrap_or(RestError::NoAnswer(HttpError::TimedOut));
+        if unknown { Unacknowledged::Unknown(error) } else { Unacknowledged::Refused(error) }
     })
 }
 
-/// Puts the result into the place of "working on it", and repeats that on 5xx, 429 and broken connections until
-/// `deadline`: an edit may be repeated as often as one likes.
+/// What is to be told to the person who sees "thinking…".
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// With what Wolkvox said.
+    pub(super) text: String,
+    /// The same in our own words alone, for when Discord does not take the other.
+    pub(super) own_words: String,
+}
+
+/// Puts the result into the place of "working on it", and repeats that until `deadline`: an edit may be repeated as
+/// often as one likes. Where somebody deleted the message, the result is posted as another one.
+///
+/// # Errors
+/// Why the person was not told.
 pub(super) async fn deliver(
     rest: &Rest,
     callback: &Callback,
-    text: String,
-    deadline: Instant,
+    reply: &Reply,
+    visibility: Visibility,
+    deadline: Deadline,
+    limits: &Limits,
 ) -> Result<(), RestError> {
-    let message = EditInteractionResponse::new().content(text).allowed_mentions(CreateAllowedMentions::new());
-    let attempt = || rest.edit_original(callback.application, &callback.token, &message);
-    let notify = |error: &RestError, _| {
-        tracing::debug!(interaction_id = %callback.id, "the result is sent again: {error}");
+    let persistence = Persistence {
+        backoff: BACKOFF,
+        longest_pause: LONGEST_PAUSE,
+        silence: limits.silence * 2,
+        last_try: deadline,
+        patience: limits.late_answer,
     };
-    retry(BACKOFF, deadline, attempt, RestError::transient, notify).await
+    let mut began = Instant::now();
+    let attempt = |beside_a_silent_one, errors: &[RestError]| {
+        if beside_a_silent_one {
+            rest.renew_connections(began);
+        }
+        began = Instant::now();
+        let refused = errors.iter().any(|error| error.status() == Some(400));
+        let text = if refused { &reply.own_words } else { &reply.text };
+        let deleted = errors.iter().filter(|error| error.code() == Some(UNKNOWN_MESSAGE)).count();
+        async move {
+            if deleted >= DELETED_FOR_GOOD {
+                rest.follow_up(callback, &follow_up(text, visibility)).await
+            } else {
+                rest.edit_original(callback, &edit(text)).await
+            }
+        }
+    };
+    let again = |error: &RestError| {
+        tracing::debug!(interaction_id = %callback.id, "the result could not be delivered: {error}");
+        // A refusal may pass: somebody may have changed what it was about.
+        (!error.is_void_token()).then(|| error.transient().unwrap_or_default())
+    };
+    let delivered = persist(persistence, attempt, again, || {}).await;
+    delivered.map_err(|mut errors| errors.pop().unwrap_or(RestError::NoAnswer(HttpError::TimedOut)))
+}
+
+fn edit(text: &str) -> EditInteractionResponse {
+    let message = EditInteractionResponse::new().content(text).flags(MessageFlags::SUPPRESS_EMBEDS);
+    message.allowed_mentions(CreateAllowedMentions::new())
+}
+
+fn follow_up(text: &str, visibility: Visibility) -> CreateInteractionResponseFollowup {
+    let private = if visibility == Visibility::Private { MessageFlags::EPHEMERAL } else { MessageFlags::empty() };
+    let message = CreateInteractionResponseFollowup::new().content(text).flags(MessageFlags::SUPPRESS_EMBEDS | private);
+    message.allowed_mentions(CreateAllowedMentions::new())
 }

@@ -2,6 +2,7 @@
 //! what may be repeated differs. The bot makes so few requests that a rate limiter of its own would be idle;
 //! a 429 comes back with the time to wait.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -9,14 +10,18 @@ use reqwest::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Upgraded, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serenity::builder::{CreateCommand, CreateMessage};
-use serenity::model::id::{ApplicationId, ChannelId, GuildId, InteractionId, RoleId};
+use serenity::model::id::{ApplicationId, ChannelId, GuildId, RoleId};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::interaction::Callback;
 use super::{Settings, command};
 use crate::net::{self, Answer, BaseUrl, ClientError, HttpError, Tls};
 
@@ -26,14 +31,15 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How long any other request than a first answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// A longer pause than any answer may be late by.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The client.
 pub struct Rest {
-    client: Client,
+    /// With the moment from which on its connections were made.
+    client: Mutex<(Client, Instant)>,
     base: BaseUrl,
+    tls: Tls,
     authorization: HeaderValue,
+    unanswered: Notify,
 }
 
 /// What went wrong with a request.
@@ -52,6 +58,11 @@ pub enum RestError {
     /// No answer; unless there was no connection, the request may have arrived.
     #[error("no answer from Discord: {0}")]
     NoAnswer(#[from] HttpError),
+    /// An answer that is not Discord's: something in between gave it, such as a company's proxy.
+    #[error(
+        "something else answered in Discord's place, with HTTP {0}; a proxy on the way may want to be signed in to"
+    )]
+    NotDiscord(u16),
     /// An answer that can't be read.
     #[error("Discord's answer can't be read: {0}")]
     Unreadable(String),
@@ -64,7 +75,7 @@ impl RestError {
         match self {
             Self::Refused { status: 429 | 500.., retry_after, .. } => Some(retry_after.unwrap_or_default()),
             Self::NoAnswer(HttpError::NoRequest(_)) | Self::Refused { .. } | Self::Unreadable(_) => None,
-            Self::NoAnswer(_) => Some(Duration::ZERO),
+            Self::NoAnswer(_) | Self::NotDiscord(_) => Some(Duration::ZERO),
         }
     }
 
@@ -72,7 +83,7 @@ impl RestError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::NoAnswer(_) | Self::Unreadable(_) => None,
+            Self::NoAnswer(_) | Self::NotDiscord(_) | Self::Unreadable(_) => None,
         }
     }
 
@@ -80,9 +91,64 @@ impl RestError {
     pub fn code(&self) -> Option<u32> {
         match self {
             Self::Refused { code, .. } => *code,
-            Self::NoAnswer(_) | Self::Unreadable(_) => None,
+            Self::NoAnswer(_) | Self::NotDiscord(_) | Self::Unreadable(_) => None,
         }
     }
+}
+
+impl RestError {
+    /// Whether Discord may have done what was asked, although it is not known that it did.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => *status >= 500,
+            Self::NoAnswer(error) => error.may_have_been_sent(),
+            Self::NotDiscord(_) | Self::Unreadable(_) => true,
+        }
+    }
+
+    /// Whether Discord is down or not reached: nothing that it said itself.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => *status >= 500,
+            Self::NoAnswer(_) | Self::NotDiscord(_) => true,
+            Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Whether the interaction's token can't be used any more ("Receiving and Responding").
+    pub fn is_void_token(&self) -> bool {
+        const INVALID_WEBHOOK_TOKEN: u32 = 50027;
+        self.status() == Some(401) || self.code() == Some(INVALID_WEBHOOK_TOKEN)
+    }
+}
+
+/// How many sessions the bot may still begin.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct SessionStartLimit {
+    /// IDENTIFYs left.
+    pub remaining: u32,
+    /// Milliseconds until all are there again.
+    pub reset_after: u64,
+}
+
+/// The gateway's address, and how often it may be used.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GatewayInfo {
+    /// `wss://…`
+    pub url: String,
+    /// The limit on IDENTIFYs; past it Discord resets the bot's token.
+    pub session_start_limit: SessionStartLimit,
+}
+
+/// What stands in the place of an interaction's first answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Original {
+    /// "thinking…"
+    Thinking,
+    /// An answer.
+    Answered,
+    /// Nothing: Discord never accepted a first answer, or somebody deleted it.
+    Absent,
 }
 
 /// The application that the token belongs to.
@@ -134,8 +200,27 @@ impl Rest {
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
-        let client = net::http_client(&settings.api, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
-        Ok(Self { client, base: settings.api.clone(), authorization })
+        let base = settings.api.clone();
+        let client = net::http_client(&base, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
+        let client = Mutex::new((client, Instant::now()));
+        Ok(Self { client, base, tls: tls.clone(), authorization, unanswered: Notify::new() })
+    }
+
+    /// Lets no further request use a connection that was made before `moment`: a try that began then got no answer.
+    pub fn renew_connections(&self, moment: Instant) {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.1 > moment {
+            return;
+        }
+        match net::http_client(&self.base, &self.tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION) {
+            Ok(renewed) => *client = (renewed, Instant::now()),
+            Err(error) => tracing::warn!("the old connections to Discord are kept: {}", net::error_chain(&error)),
+        }
+    }
+
+    /// Completes when a request to Discord has stayed without a proper answer.
+    pub async fn unanswered(&self) {
+        self.unanswered.notified().await;
     }
 
     /// Who the token belongs to (`GET /applications/@me`).
@@ -154,17 +239,12 @@ impl Rest {
         self.get(&format!("/guilds/{guild}")).await
     }
 
-    /// The gateway's address.
+    /// The gateway's address, and how many sessions may still be begun.
     ///
     /// # Errors
     /// When Discord does not tell it.
-    pub async fn gateway(&self) -> Result<String, RestError> {
-        #[derive(Deserialize)]
-        struct Address {
-            url: String,
-        }
-
-        self.get::<Address>("/gateway").await.map(|address| address.url)
+    pub async fn gateway(&self) -> Result<GatewayInfo, RestError> {
+        self.get("/gateway/bot").await
     }
 
     /// Registers the guild's commands, all at once; repeating it changes nothing.
@@ -178,7 +258,7 @@ impl Rest {
         commands: &[CreateCommand],
     ) -> Result<(), RestError> {
         let path = format!("/applications/{application}/guilds/{guild}/commands");
-        execute(self.request(Method::PUT, &path).json(commands)).await.map(drop)
+        self.execute(self.request(Method::PUT, &path).json(commands)).await.and_then(is_json)
     }
 
     /// Whether the guild has our command already.
@@ -215,40 +295,67 @@ impl Rest {
     /// # Errors
     /// When it was not posted, as far as is known.
     pub async fn post_message(&self, channel: ChannelId, message: &CreateMessage) -> Result<(), RestError> {
-        execute(self.request(Method::POST, &format!("/channels/{channel}/messages")).json(message)).await.map(drop)
+        let request = self.request(Method::POST, &format!("/channels/{channel}/messages")).json(message);
+        self.execute(request).await.and_then(is_json)
     }
 
     /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062.
     ///
     /// # Errors
     /// When Discord refused it, or did not answer within `timeout`.
-    pub async fn respond(
+    pub(super) async fn respond(
         &self,
-        interaction: InteractionId,
-        token: &SecretString,
+        callback: &Callback,
         response: &impl Serialize,
         timeout: Duration,
     ) -> Result<(), RestError> {
-        let path = format!("/interactions/{interaction}/{}/callback", token.expose_secret());
-        execute(self.request(Method::POST, &path).json(response).timeout(timeout)).await.map(drop)
+        let path = format!("/interactions/{}/{}/callback", callback.id, callback.token.expose_secret());
+        let answer = self.execute(self.request(Method::POST, &path).json(response).timeout(timeout)).await?;
+        if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { is_json(answer) }
     }
 
     /// Edits the first answer to an interaction.
     ///
     /// # Errors
     /// When Discord refused it, or did not answer in time.
-    pub async fn edit_original(
-        &self,
-        application: ApplicationId,
-        token: &SecretString,
-        message: &impl Serialize,
-    ) -> Result<(), RestError> {
-        let path = format!("/webhooks/{application}/{}/messages/@original", token.expose_secret());
-        execute(self.request(Method::PATCH, &path).json(message)).await.map(drop)
+    pub(super) async fn edit_original(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
+        let request = self.request(Method::PATCH, &original(callback)).json(message);
+        self.execute(request).await.and_then(is_json)
+    }
+
+    /// Looks at the first answer to an interaction.
+    ///
+    /// # Errors
+    /// When Discord does not tell it.
+    pub(super) async fn original(&self, callback: &Callback) -> Result<Original, RestError> {
+        const LOADING: u64 = 128;
+
+        #[derive(Deserialize)]
+        struct Message {
+            #[serde(default)]
+            flags: u64,
+        }
+
+        match self.get::<Message>(&original(callback)).await {
+            Ok(message) if message.flags & LOADING != 0 => Ok(Original::Thinking),
+            Ok(_) => Ok(Original::Answered),
+            Err(error) if error.status() == Some(404) => Ok(Original::Absent),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Posts another message for an interaction, below its first answer.
+    ///
+    /// # Errors
+    /// When Discord refused it, or did not answer in time.
+    pub(super) async fn follow_up(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
+        let path = format!("/webhooks/{}/{}", callback.application, callback.token.expose_secret());
+        self.execute(self.request(Method::POST, &path).json(message)).await.and_then(is_json)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
-        let body = execute(self.request(Method::GET, path)).await?.body?;
+        let answer = self.execute(self.request(Method::GET, path)).await?;
+        let body = json_body(answer)?;
         // serde_json's message may quote the body; where it went wrong is enough.
         serde_json::from_slice(&body)
             .map_err(|error| RestError::Unreadable(format!("{:?} at column {}", error.classify(), error.column())))
@@ -256,7 +363,29 @@ impl Rest {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self.base.join(&format!("api/v10{path}"));
-        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone()).timeout(TIMEOUT)
+        self.client().request(method, url).header(AUTHORIZATION, self.authorization.clone()).timeout(TIMEOUT)
+    }
+
+    fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    async fn execute(&self, request: RequestBuilder) -> Result<Answer, RestError> {
+        let began = Instant::now();
+        let result = match net::send(request, MAX_ANSWER_BYTES).await {
+            Ok(answer) if answer.status.is_success() => Ok(answer),
+            Ok(answer) => Err(refused(answer.status, &answer.headers, answer.body.ok().as_deref())),
+            Err(error) => Err(RestError::NoAnswer(error)),
+        };
+        if let Err(error) = &result {
+            if matches!(error, RestError::NoAnswer(HttpError::TimedOut)) {
+                self.renew_connections(began);
+            }
+            if error.is_outage() {
+                self.unanswered.notify_one();
+            }
+        }
+        result
     }
 
     /// A connection to the gateway at `url`, once the websocket handshake is through: made like every other, so that
@@ -266,7 +395,7 @@ impl Rest {
     /// When there is no connection, or the other side does not switch to the websocket protocol.
     pub async fn open_websocket(&self, url: Url) -> Result<Upgraded, RestError> {
         let key = generate_key();
-        let request = self.client.get(url).timeout(TIMEOUT);
+        let request = self.client().get(url).timeout(TIMEOUT);
         let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
         let request = request.header(SEC_WEBSOCKET_VERSION, "13").header(SEC_WEBSOCKET_KEY, &key);
         let response = request.send().await.map_err(HttpError::from)?;
@@ -274,21 +403,31 @@ impl Rest {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS
             || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())
         {
-            return Err(refused(response.status(), response.headers(), &[]));
+            return Err(refused(response.status(), response.headers(), None));
         }
         Ok(response.upgrade().await.map_err(HttpError::from)?)
     }
 }
 
-async fn execute(request: RequestBuilder) -> Result<Answer, RestError> {
-    let answer = net::send(request, MAX_ANSWER_BYTES).await?;
-    if answer.status.is_success() {
-        return Ok(answer);
-    }
-    Err(refused(answer.status, &answer.headers, &answer.body.unwrap_or_default()))
+/// The path of an interaction's first answer.
+fn original(callback: &Callback) -> String {
+    format!("/webhooks/{}/{}/messages/@original", callback.application, callback.token.expose_secret())
 }
 
-fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> RestError {
+/// The body of a success, which Discord gives in JSON.
+fn json_body(answer: Answer) -> Result<Vec<u8>, RestError> {
+    let body = answer.body?;
+    match serde_json::from_slice::<&RawValue>(&body) {
+        Ok(_) => Ok(body),
+        Err(_) => Err(RestError::NotDiscord(answer.status.as_u16())),
+    }
+}
+
+fn is_json(answer: Answer) -> Result<(), RestError> {
+    json_body(answer).map(drop)
+}
+
+fn refused(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> RestError {
     #[derive(Default, Deserialize)]
     struct Body {
         code: Option<u32>,
@@ -296,8 +435,13 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> RestError {
     }
 
     let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
-    let body: Body = serde_json::from_slice(body).unwrap_or_default();
-    let retry_after = body.retry_after.or(header).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-    let retry_after = retry_after.map(|pause| pause.min(LONGEST_RETRY_AFTER));
-    RestError::Refused { status: status.as_u16(), code: body.code, retry_after }
+    let said = body.map(serde_json::from_slice::<Body>);
+    // What stands before Discord answers with pages too, but only 429 and 5xx.
+    let from_elsewhere = matches!(said, Some(Err(_))) && status.as_u16() != 429 && !status.is_server_error();
+    if from_elsewhere {
+        return RestError::NotDiscord(status.as_u16());
+    }
+    let said = said.and_then(Result::ok).unwrap_or_default();
+    let retry_after = said.retry_after.or(header).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    RestError::Refused { status: status.as_u16(), code: said.code, retry_after }
 }

@@ -52,33 +52,50 @@ impl Fields {
             Value::String(msg) => msg,
             _ => return None,
         };
-        match (status, code, error) {
-            (200..=299, Some(code @ 200..=299), None) => Some(Outcome::Done(Done { code, msg })),
-            // The server's own failure says nothing of what it had done before.
-            (500.., _, _) | (_, Some(500..), _) => None,
-            (_, Some(code @ 400..=499), error) => Some(rejected(code, error, msg)),
-            (400..=499, None, Some(error)) => Some(rejected(status, Some(error), msg)),
-            (_, Some(code @ 200..=299), Some(error)) => Some(rejected(code, Some(error), msg)),
+        match (code, error) {
+            (Some(code @ 200..=299), None) if is_success(status) => Some(Outcome::Done(Done { code, msg })),
+            // Only a documented text says that a call was refused where its code says that it was a success.
+            (Some(code @ 200..=299), Some(error)) => {
+                let reason = documented(code, &msg)?;
+                Some(rejected(code, Some(error), msg, reason))
+            }
+            (code, error) if code.is_some() || error.is_some() => {
+                let code = code.unwrap_or(status);
+                let refuses = is_refusal(code) && (is_success(status) || is_refusal(status));
+                let reason =
+                    documented(code, &msg).unwrap_or(if code == 403 { Refusal::Maintenance } else { Refusal::Other });
+                refuses.then(|| rejected(code, error, msg, reason))
+            }
             _ => None,
         }
     }
 }
 
-fn rejected(code: u16, error: Option<String>, msg: String) -> Outcome {
-    let said = msg.to_ascii_uppercase();
-    let reason = if code == 403 && said.contains("LIMIT OF SIMULTANEOUS REQUESTS") {
-        Refusal::TokenBusy
-    } else if said.contains("TOKEN LIMIT EXCEEDED") {
-        Refusal::DailyLimit
-    } else if said.contains("PLEASE VALIDATE TOKEN") {
-        Refusal::TokenWrong
-    } else if said.contains("PLEASE ENTER THE WOLKVOX-TOKEN") {
-        Refusal::TokenMissing
-    } else if code == 403 {
-        Refusal::Maintenance
-    } else {
-        Refusal::Other
-    };
+fn is_success(status: u16) -> bool {
+    (200..=299).contains(&status)
+}
+
+/// Whether a status says that nothing was done: a plain refusal by the server itself. Time-outs (408, 499), retries
+/// that are wanted (425) and the server's own failures say nothing of what was done before.
+fn is_refusal(status: u16) -> bool {
+    matches!(status, 400..=407 | 410..=418 | 421 | 422 | 426 | 428 | 429 | 431 | 451)
+}
+
+/// The documented refusal that a text stands for ("API Response Codes").
+fn documented(code: u16, msg: &str) -> Option<Refusal> {
+    let msg = msg.to_ascii_uppercase();
+    let texts = [
+        ("LIMIT OF SIMULTANEOUS REQUESTS", Refusal::TokenBusy),
+        ("TOKEN LIMIT EXCEEDED", Refusal::DailyLimit),
+        ("PLEASE VALIDATE TOKEN", Refusal::TokenWrong),
+        ("PLEASE ENTER THE WOLKVOX-TOKEN", Refusal::TokenMissing),
+    ];
+    let (_, refusal) = texts.into_iter().find(|(text, _)| msg.contains(text))?;
+    // The one refusal after which the call is made again: its code has to say so too.
+    (refusal != Refusal::TokenBusy || code == 403).then_some(refusal)
+}
+
+fn rejected(code: u16, error: Option<String>, msg: String, reason: Refusal) -> Outcome {
     let msg = if msg.trim().is_empty() { error.unwrap_or_default() } else { msg };
     Outcome::Rejected(Rejected { code, msg, reason })
 }

@@ -115,7 +115,9 @@ impl Wolkvox {
     async fn get(&self, api: &str) -> Result<Response, InformationError> {
         let mut url = self.0.base.join("api/v2/information.php");
         url.set_query(Some(&format!("api={api}")));
-        Ok(self.0.request(Method::GET, url).send().await.map_err(HttpError::from)?)
+        // As long as a toggle: given up sooner, it would still be under way at Wolkvox when the next call begins.
+        let request = self.0.request(Method::GET, url).timeout(self.0.longest_exchange());
+        Ok(request.send().await.map_err(HttpError::from)?)
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Settings {
     pub base: BaseUrl,
     /// The API token (`wolkvox-token`).
     pub token: SecretString,
-    /// The longest that one exchange may take, 1 to 120 s. The vendor's own limit for a call is 60 s.
+    /// The longest that Wolkvox may take to answer, 1 to 120 s. The vendor's own limit for a call is 60 s.
     pub timeout: Duration,
 }
 
@@ -50,6 +50,7 @@ struct Inner {
     client: Client,
     base: BaseUrl,
     token: HeaderValue,
+    connect: Duration,
     timeout: Duration,
     queue: queue::Queue,
 }
@@ -80,9 +81,20 @@ impl Wolkvox {
             client: net::http_client(&settings.base, tls, connect, KEEP_CONNECTION)?,
             base: settings.base.clone(),
             token,
+            connect,
             timeout: settings.timeout,
             queue: queue::Queue::default(),
         })))
+    }
+
+    /// The longest that one exchange may take, in which a connection may have to be made first.
+    pub fn longest_exchange(&self) -> Duration {
+        self.0.longest_exchange()
+    }
+
+    /// Waits until no call is under way and none is waiting.
+    pub async fn idle(&self) {
+        drop(self.0.queue.enter_behind_toggles().await);
     }
 
     /// Takes the next place in the queue for the token, at once and in order of the calls to this function.
@@ -92,10 +104,12 @@ impl Wolkvox {
 }
 
 impl Inner {
-    /// Every request may take as long as a toggle: given up sooner, it would still be under way at Wolkvox when the
-    /// next one begins.
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.client.request(method, url).header(TOKEN, self.token.clone()).timeout(self.timeout)
+        self.client.request(method, url).header(TOKEN, self.token.clone())
+    }
+
+    fn longest_exchange(&self) -> Duration {
+        self.connect + self.timeout
     }
 }
 

@@ -4,18 +4,20 @@
 //! repeated in two cases only, both known not to have been carried out: the connection was never made, or Wolkvox
 //! refused it as simultaneous with another.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::queue::{Permit, Place};
 use super::{Inner, MAX_ANSWER_BYTES, no_answer};
 use crate::agent::AgentId;
+use crate::clock::Deadline;
 use crate::net::{self, HttpError};
 use crate::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 use crate::retry::Backoff;
@@ -24,6 +26,8 @@ use crate::retry::Backoff;
 const CONNECT_AGAIN: usize = 2;
 const CONNECT_WINDOW: Duration = Duration::from_secs(6);
 const CONNECT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(400), Duration::from_secs(1));
+/// How long an answer is looked for that should be there already.
+const LAST_LOOK: Duration = Duration::from_millis(200);
 /// How long a busy token is waited out.
 const BUSY_WINDOW: Duration = Duration::from_secs(15);
 const BUSY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
@@ -63,15 +67,17 @@ impl QueuedCall {
     /// Waits for the turn.
     ///
     /// # Errors
-    /// When `stop` is cancelled or `deadline` has passed, what is to be told: nothing was sent.
-    pub async fn turn(self, deadline: Instant, stop: &CancellationToken) -> Result<Turn, CallReport> {
+    /// When `stop` is cancelled or `send_by` is over, what is to be told: nothing was sent.
+    pub async fn turn(self, send_by: Deadline, stop: &CancellationToken) -> Result<Turn, CallReport> {
         let Self { client, place, since } = self;
         let permit = tokio::select! {
             biased;
             () = stop.cancelled() => Err(NotSent::Restarting),
-            () = sleep_until(deadline) => Err(NotSent::WaitedTooLong),
+            () = send_by.over() => Err(NotSent::WaitedTooLong),
             permit = place.permit() => Ok(permit),
         };
+        // The machine may have slept meanwhile.
+        let permit = permit.and_then(|permit| if send_by.is_over() { Err(NotSent::WaitedTooLong) } else { Ok(permit) });
         let queued = since.elapsed();
         match permit {
             Ok(permit) => Ok(Turn { client, permit, queued }),
@@ -81,10 +87,10 @@ impl QueuedCall {
 }
 
 impl Turn {
-    /// Presses the agent's MUTE button: once. Nothing is tried again once `stop` is cancelled.
-    pub async fn mute(self, agent: AgentId, stop: &CancellationToken) -> CallReport {
+    /// Presses the agent's MUTE button: once. Nothing is tried again once `stop` is cancelled or `send_by` is over.
+    pub async fn mute(self, agent: AgentId, send_by: Deadline, stop: &CancellationToken) -> CallReport {
         let started = Instant::now();
-        let outcome = self.client.mute(agent, stop).await;
+        let outcome = self.client.mute(agent, send_by, stop).await;
         drop(self.permit);
         CallReport { outcome, queued: self.queued, took: started.elapsed() }
     }
@@ -92,7 +98,7 @@ impl Turn {
 
 impl Inner {
     /// One toggle from the first connection to the last word. The token has to be held all the while.
-    async fn mute(&self, agent: AgentId, stop: &CancellationToken) -> Outcome {
+    async fn mute(&self, agent: AgentId, send_by: Deadline, stop: &CancellationToken) -> Outcome {
         let started = Instant::now();
         let mut connect = CONNECT_BACKOFF;
         let mut connect_again = CONNECT_AGAIN;
@@ -120,6 +126,9 @@ impl Inner {
                 () = stop.cancelled() => return Outcome::NotSent(NotSent::Restarting),
                 () = sleep(pause) => {}
             }
+            if send_by.is_over() {
+                return Outcome::NotSent(NotSent::WaitedTooLong);
+            }
         }
     }
 
@@ -130,7 +139,7 @@ impl Inner {
         url.set_query(Some(&format!("agent_id={agent_id}&api=mute")));
         // The length of an empty body is announced too: some servers refuse a POST without one (411).
         let request = self.request(Method::POST, url).header(CONTENT_LENGTH, 0);
-        let answer = match net::send(request, MAX_ANSWER_BYTES).await {
+        let answer = match self.in_time(net::send(request, MAX_ANSWER_BYTES)).await {
             Ok(answer) => answer,
             Err(error @ (HttpError::NoConnection(_) | HttpError::Untrusted(_))) => {
                 tracing::warn!(agent_id, "{}", no_answer(&error));
@@ -148,6 +157,18 @@ impl Inner {
             tracing::warn!(agent_id, status, "Wolkvox's answer can't be read");
             Outcome::Unknown(Unknown::Unreadable { status })
         })
+    }
+
+    /// Waits for an exchange until its time is over, and then looks once more: after a stall of this process the
+    /// answer may be there and only not have been read.
+    async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, HttpError>>) -> Result<T, HttpError> {
+        let mut exchange = pin!(exchange);
+        for limit in [self.longest_exchange(), LAST_LOOK] {
+            if let Ok(answer) = timeout(limit, &mut exchange).await {
+                return answer;
+            }
+        }
+        Err(HttpError::TimedOut)
     }
 
     /// What Wolkvox says is shown to a whole channel: should it quote the token, that is left out.
