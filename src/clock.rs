@@ -47,16 +47,6 @@ impl Deadline {
         self.left().is_zero()
     }
 
-    /// The end of a time that is longer by `more`.
-    pub fn plus(self, more: Duration) -> Self {
-        Self { limit: self.limit + more, ..self }
-    }
-
-    /// The end of a time that is shorter by `less`.
-    pub fn minus(self, less: Duration) -> Self {
-        Self { limit: self.limit.saturating_sub(less), ..self }
-    }
-
     /// Waits for the end. A machine that slept meanwhile is noticed when the monotonic clock gets there; what must
     /// not happen after the end asks [`Deadline::is_over`] once more.
     pub async fn over(self) {

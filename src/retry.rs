@@ -1,5 +1,6 @@
 //! Pauses, and repeats, for everything that may be repeated.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -76,7 +77,7 @@ pub struct Persistence {
 /// How shortly before the end the last try begins, where a longer pause was asked for.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
-/// Makes a request until one try succeeds. A try that stays silent is waited for all the same, and whichever succeeds
+/// Makes a request until one try succeeds, and at least once. A try that stays silent is waited for all the same, and whichever succeeds
 /// first counts; `attempt` is told whether another one is silent, and the errors so far. `again` says of an error how long it has to be
 /// waited at least before the next try; `None` where none will help, and then only those that are open are waited
 /// for. `late` is called when no try will begin any more and some are open.
@@ -93,7 +94,8 @@ pub async fn persist<T, E, F: Future<Output = Result<T, E>>>(
     let mut errors = Vec::new();
     let mut next = Some(Instant::now());
     let mut hopeless = false;
-    while !last_try.is_over() && !(open.is_empty() && next.is_none()) {
+    let mut tried = false;
+    while !tried || (!last_try.is_over() && (next.is_some() || !open.is_empty())) {
         tokio::select! {
             biased;
             Some(result) = open.next(), if !open.is_empty() => match result {
@@ -112,17 +114,18 @@ pub async fn persist<T, E, F: Future<Output = Result<T, E>>>(
                 }
             },
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                tried = true;
                 open.push(attempt(!open.is_empty(), &errors));
                 next = Some(Instant::now() + silence);
             }
-            () = last_try.over() => {}
+            () = last_try.over(), if tried => {}
         }
     }
     if open.is_empty() {
         return Err(errors);
     }
     late();
-    let give_up = last_try.plus(patience);
+    let mut give_up = pin!(sleep(patience));
     loop {
         tokio::select! {
             biased;
@@ -131,7 +134,7 @@ pub async fn persist<T, E, F: Future<Output = Result<T, E>>>(
                 Some(Err(error)) => errors.push(error),
                 None => return Err(errors),
             },
-            () = give_up.over() => return Err(errors),
+            () = &mut give_up => return Err(errors),
         }
     }
 }

@@ -8,7 +8,7 @@ use wolkvox_bot::config::Config;
 use wolkvox_bot::discord::GatewayError;
 
 use crate::support::bot::World;
-use crate::support::discord::{Gateway, Order, State, supervisor};
+use crate::support::discord::{Fate, Gateway, Order, SessionStarts, State, supervisor};
 
 #[tokio::test]
 async fn a_dropped_connection_is_resumed_and_missed_commands_are_carried_out() {
@@ -195,5 +195,86 @@ async fn nonsense_from_the_gateway_does_no_harm() {
         world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
         assert_eq!(world.discord.state(|state| state.resumes), 0);
     })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_sessions_of_a_day_are_not_spent() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
+    let few = |state: &mut State| state.session_starts = SessionStarts::left(5, Duration::from_millis(1500));
+    World::run_unconnected(shorter, few, async |world| {
+        world.log.until_contains("nearly all connections that Discord allows in a day are spent").await;
+        assert_eq!(world.discord.state(|state| state.identifies), 0);
+        // It waits on purpose, longer than it would stay without Discord otherwise.
+        world.discord.until_ready(1).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn few_sessions_are_spread_over_the_time_until_there_are_more() {
+    World::run(async |world| {
+        world.discord.state(|state| {
+            state.session_starts = SessionStarts::left(50, Duration::from_secs(50));
+            state.gateway = Gateway::ForgetsSessions;
+        });
+        world.discord.order(|| Order::Drop);
+        world.log.until_contains("the next one is made in").await;
+        world.discord.until("a new session", |state| state.identifies == 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_however_few_may_be_begun() {
+    World::run(async |world| {
+        world.discord.state(|state| state.session_starts = SessionStarts::left(1, Duration::from_secs(3600)));
+        world.discord.order(|| Order::Drop);
+        world.discord.until("resumed", |state| state.resumes == 1).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert_eq!(world.discord.state(|state| state.identifies), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_ends_when_it_can_not_answer_although_commands_reach_it() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(2);
+    World::run_with(shorter, async |world| {
+        world.discord.state(|state| state.chance = Some(Box::new(|_| Fate::Refuse(503, 0))));
+        world.discord.mute(&supervisor(), 1001);
+        let error = world.bot.ended().await.unwrap_err();
+        let RunError::Unreachable { after, .. } = error else { panic!("{error}") };
+        assert!(after >= Duration::from_secs(2), "{after:?}");
+        assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_short_outage_of_the_rest_api_ends_nothing() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(3);
+    World::run_with(shorter, async |world| {
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(503, 0)));
+        world.discord.state(|state| state.other_fates.push_back(Fate::Refuse(503, 0)));
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        world.discord.until("it has asked again", |state| state.other_fates.is_empty()).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1002)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_given_up() {
+    World::run_unconnected(
+        |_| {},
+        |state| state.other_fates.extend([Fate::Accept, Fate::Accept, Fate::Accept, Fate::Endless]),
+        async |world| {
+            world.log.until_contains("the answer is too long").await;
+            world.discord.until_ready(1).await;
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        },
+    )
     .await;
 }

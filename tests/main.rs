@@ -13,6 +13,7 @@ mod acknowledgement;
 mod audit_channel;
 mod calls;
 mod check;
+mod clock;
 mod commands;
 mod configuration;
 mod copies;

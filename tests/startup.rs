@@ -115,3 +115,39 @@ async fn registering_again_changes_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_rate_limit_at_start_is_waited_out_and_named() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
+    World::run_unconnected(
+        shorter,
+        |state| state.other_fates.push_back(Fate::RateLimit(1.5)),
+        async |world| {
+            world.discord.until_ready(1).await;
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        },
+    )
+    .await;
+    World::run_unconnected(
+        shorter,
+        |state| state.other_fates.push_back(Fate::Cloudflare(600)),
+        async |world| {
+            world.log.until_contains("asks for a pause of 600 s; it is asked again in 60.0 s").await;
+            world.log.until_contains("HTTP 429").await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_in_discords_place_at_start_is_no_refusal_of_the_token() {
+    World::run_unconnected(
+        |_| {},
+        |state| state.other_fates.extend([Fate::Page(401), Fate::Page(200), Fate::Page(403)]),
+        async |world| {
+            world.log.until_contains("something else answered in Discord's place").await;
+            world.discord.until_ready(1).await;
+        },
+    )
+    .await;
+}

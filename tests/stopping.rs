@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wolkvox_bot::config::Config;
+
 use crate::support::bot::{Process, World, check_secrets, check_stand_ins, held_call, variables};
 use crate::support::discord::{Discord, Fate, supervisor};
 use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
@@ -147,6 +149,39 @@ async fn a_panic_while_the_result_is_told_is_answered_too() {
         let text = world.discord.reply(broken).await;
         assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
         assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stopping_ends_by_itself_and_the_log_says_who_was_not_told_what() {
+    let hasty = |config: &mut Config| config.limits.last_words = Duration::from_millis(500);
+    World::run_with(hasty, async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.state(|state| state.edit_fates.extend(vec![Fate::Refuse(503, 0); 1000]));
+        world.bot.shut_down();
+        held.notify_one();
+        world.bot.ended().await.unwrap();
+        let told = world.log.lines().into_iter().find(|line| line.contains("the person was not told")).unwrap();
+        for part in [command.to_string(), supervisor().id.to_string(), "done".to_owned()] {
+            assert!(told.contains(&part), "{part}: {told}");
+        }
+        assert_eq!(world.log.outcome(command).await, "done");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_first_answer_that_stays_silent_does_not_keep_it_from_stopping() {
+    let hasty = |config: &mut Config| config.limits.last_words = Duration::from_millis(300);
+    World::run_with(hasty, async |world| {
+        world.discord.state(|state| state.first_answer_fates.extend(vec![Fate::Stall; 10]));
+        let command = world.discord.mute(&supervisor(), 1001);
+        world.discord.until("it is being answered", |state| state.first_answer_fates.len() < 10).await;
+        world.bot.shut_down();
+        world.bot.ended().await.unwrap();
+        let told = world.log.lines().into_iter().find(|line| line.contains("left unanswered")).unwrap();
+        assert!(told.contains(&command.to_string()), "{told}");
     })
     .await;
 }

@@ -97,6 +97,8 @@ struct State {
     session: Option<Session>,
     ready_since: Option<Instant>,
     down_since: Instant,
+    /// It has been waited already for the IDENTIFY that comes next.
+    waited: bool,
 }
 
 impl State {
@@ -132,7 +134,7 @@ impl Gateway<'_> {
     /// # Errors
     /// When Discord refuses for good, or was out of reach for too long.
     pub async fn run(&self, stop: &CancellationToken, mut handle: impl FnMut(Payload<'_>)) -> Result<(), GatewayError> {
-        let mut state = State { session: None, ready_since: None, down_since: Instant::now() };
+        let mut state = State { session: None, ready_since: None, down_since: Instant::now(), waited: false };
         let mut backoff = BACKOFF;
         let mut pause = Duration::ZERO;
         loop {
@@ -172,6 +174,8 @@ impl Gateway<'_> {
                         wait.as_secs()
                     );
                     pause = wait;
+                    // While there are some, one wait is enough; when there are none, it has to be looked again.
+                    state.waited = remaining >= LAST_SESSIONS;
                     // It waits on purpose.
                     state.down_since = Instant::now() + wait;
                 }
@@ -201,6 +205,7 @@ impl Gateway<'_> {
                 Err(end) => return end,
             },
         };
+        state.waited = false;
         let mut connection = Connection {
             socket,
             heartbeat: None,
@@ -221,7 +226,9 @@ impl Gateway<'_> {
             Some(url) => url,
             None => match self.rest.gateway().await {
                 Ok(GatewayInfo { url, session_start_limit }) => {
-                    if let Some(wait) = wait_before_identify(session_start_limit).filter(|_| state.session.is_none()) {
+                    if let Some(wait) =
+                        wait_before_identify(session_start_limit).filter(|_| state.session.is_none() && !state.waited)
+                    {
                         return Err(End::SessionsSpent { remaining: session_start_limit.remaining, wait });
                     }
                     address(&url).ok_or_else(|| End::Lost("the gateway's address is not wss".to_owned()))?

@@ -28,7 +28,7 @@ const UNKNOWN_MESSAGE: u32 = 10008;
 /// After so many times it is taken to be gone for good.
 const DELETED_FOR_GOOD: usize = 4;
 /// Cloudflare, in front of Discord, asks for pauses of up to an hour and often lifts them much earlier.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// Who sees the replies. Refusals and questions are always for the invoker alone.
@@ -105,7 +105,7 @@ pub(super) async fn respond(
         last_try: received.deadline(limits.first_answer),
         patience: limits.late_answer,
     };
-    let give_up = persistence.last_try.plus(persistence.patience);
+    let longest = limits.first_answer + limits.late_answer;
     let mut tries = 0_usize;
     let mut began = Instant::now();
     let attempt = |beside_a_silent_one, _: &[RestError]| {
@@ -114,7 +114,7 @@ pub(super) async fn respond(
         }
         tries += 1;
         began = Instant::now();
-        rest.respond(callback, response, give_up.left())
+        rest.respond(callback, response, longest)
     };
     let again = |error: &RestError| {
         tracing::debug!(interaction_id = %callback.id, "a first answer failed: {error}");

@@ -219,9 +219,13 @@ impl Discord {
         }
         let flags = body["flags"].as_u64().unwrap_or_default();
         self.state(|state| {
-            state.posts.push(body.clone());
-            state.posted.push_back(Instant::now());
-            state.note_links(body, flags);
+            // Discord makes one message of what comes twice with the same nonce.
+            let same = |post: &Value| body["enforce_nonce"] == true && post["nonce"] == body["nonce"];
+            if !state.posts.iter().any(same) {
+                state.posts.push(body.clone());
+                state.posted.push_back(Instant::now());
+                state.note_links(body, flags);
+            }
         });
         Answer::json(200, &payloads::message(self.snowflake(), AUDIT_CHANNEL, 0, flags, body))
     }

@@ -1,0 +1,109 @@
+//! Time: an answer that comes at the very end counts, and a machine that slept sends nothing that is too old.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use wolkvox_bot::config::Config;
+
+use crate::support::bot::{Process, World, held_call, variables};
+use crate::support::discord::{Discord, supervisor};
+use crate::support::wolkvox::{SUCCESS, Wolkvox};
+
+/// Moves the wall clock of a process on by the seconds that a file holds.
+const WALL_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = syscall(SYS_clock_gettime, clock, now);
+    const char *path = getenv("WALL_CLOCK_OFFSET");
+    FILE *file = clock == CLOCK_REALTIME && path ? fopen(path, "r") : NULL;
+    long seconds = 0;
+    if (file && fscanf(file, "%ld", &seconds) == 1) now->tv_sec += seconds;
+    if (file) fclose(file);
+    return result;
+}
+"#;
+
+/// A library that does that, and the file.
+fn wall_clock() -> (PathBuf, PathBuf) {
+    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-clock-{}", fastrand::u64(..)));
+    std::fs::create_dir(&folder).unwrap();
+    let (source, library, offset) = (folder.join("clock.c"), folder.join("clock.so"), folder.join("offset"));
+    std::fs::write(&source, WALL_CLOCK).unwrap();
+    std::fs::write(&offset, "0").unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(built.success());
+    (library, offset)
+}
+
+#[tokio::test]
+async fn after_the_machine_slept_nothing_is_sent_that_is_too_old() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let (library, offset) = wall_clock();
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
+    variables.insert("WALL_CLOCK_OFFSET", offset.to_str().unwrap().to_owned());
+    let mut process = Process::start(&variables, &[]);
+    let test = async {
+        let (first, held) = held_call(&discord, &wolkvox).await;
+        let second = discord.mute(&supervisor(), 1002);
+        discord.until_acknowledged(second).await;
+        std::fs::write(&offset, "961").unwrap();
+        held.notify_one();
+        let text = discord.reply(second).await;
+        assert!(text.starts_with("**Not sent:** its turn came too late."), "{text}");
+        assert!(discord.reply(first).await.starts_with(SUCCESS));
+        assert_eq!(wolkvox.toggles(1002), 0);
+        // A clock that is wrong, but goes on as it should, refuses nothing.
+        assert!(discord.reply(discord.mute(&supervisor(), 1003)).await.starts_with(SUCCESS));
+        std::fs::write(&offset, "-7200").unwrap();
+        assert!(discord.reply(discord.mute(&supervisor(), 1004)).await.starts_with(SUCCESS));
+    };
+    process.runs(test).await;
+    std::fs::remove_dir_all(offset.parent().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_stood_still_is_read() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("WOLKVOX_TIMEOUT_SECS", "1".to_owned());
+    let mut process = Process::start(&variables, &[]);
+    for _ in 0..3 {
+        let (command, held) = held_call(&discord, &wolkvox).await;
+        process.signal("STOP");
+        held.notify_one();
+        wolkvox.until("the answer is on its way", |state| state.in_flight == 0).await;
+        // Longer than the call may take: only a clock can tell that.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        process.signal("CONT");
+        let text = process.runs(discord.reply(command)).await;
+        assert!(text.starts_with(SUCCESS), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_begins_only_while_its_result_can_still_be_told() {
+    let short = |config: &mut Config| {
+        config.wolkvox.timeout = Duration::from_secs(1);
+        // 1.5 s for a call, connecting included, and 1 s for telling: half a second is left for the queue.
+        config.limits.delivery = Duration::from_secs(3);
+        config.limits.telling = Duration::from_secs(1);
+    };
+    World::run_with(short, async |world| {
+        let (first, held) = world.held_call().await;
+        let second = world.discord.mute(&supervisor(), 1002);
+        let text = world.discord.reply(second).await;
+        assert!(text.starts_with("**Not sent:** its turn came too late."), "{text}");
+        held.notify_one();
+        world.discord.reply(first).await;
+        assert_eq!(world.wolkvox.toggles(1002), 0);
+    })
+    .await;
+}
