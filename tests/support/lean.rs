@@ -1,279 +1,159 @@
 //! Both services in as few instructions as they can do with, for the benchmark: what they take would be counted
-//! as the bot's. They answer everything at once, forget it, and tell when it arrived.
+//! as the bot's. They answer everything, forget it, and tell when it arrived.
 
-use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, mpsc};
-use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::discord;
 use super::http::{self, Answer, Connections, Request};
-use super::wolkvox;
+use super::{discord, wolkvox};
 
-/// Ids of interactions are this and the command's number, which is the agent's too.
-const FIRST_ID: u64 = 1_420_000_000_000_000_000;
-/// Longer than anything takes that does not hang.
-const HANGS: Duration = Duration::from_secs(30);
-
-/// What arrived from the process under test, or was sent to it, and when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Event {
+    Acknowledged,
+    Toggled,
+    Replied,
     Ready,
-    Sent,
-    Acknowledged(u64),
-    Toggled(u64),
-    Replied(u64),
-}
-
-/// How long after its frame a command was acknowledged and answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    pub acknowledged: Duration,
-    pub replied: Duration,
 }
 
 /// Discord and Wolkvox for one process.
 pub struct Services {
-    pub discord_url: String,
-    pub wolkvox_url: String,
-    discord: Arc<Connections>,
-    wolkvox: Arc<Connections>,
-    bodies: Arc<AtomicUsize>,
-    frames: mpsc::UnboundedSender<Vec<Message>>,
-    events: mpsc::UnboundedReceiver<(Event, Instant)>,
-    commands: u64,
+    /// Discord's, Wolkvox's and the gateway's.
+    pub addresses: [SocketAddr; 3],
+    /// To Discord and to Wolkvox.
+    pub connections: [Arc<Connections>; 2],
+    interactions: usize,
+    frames: UnboundedSender<Message>,
+    events: UnboundedReceiver<(Event, Instant)>,
 }
 
 impl Services {
-    pub async fn start() -> Self {
+    /// Every request takes `distance` to arrive, and its answer no time.
+    pub async fn start(distance: Duration) -> Self {
         let (frames, to_send) = mpsc::unbounded_channel();
         let (seen, events) = mpsc::unbounded_channel();
-        let (discord, wolkvox) = (Arc::<Connections>::default(), Arc::<Connections>::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let discord_url = format!("http://{}", listener.local_addr().unwrap());
-        let gateway = discord_url.replacen("http", "ws", 1) + "/gateway-socket/";
-        let bodies = Arc::<AtomicUsize>::default();
-        let to_send = Mutex::new(to_send);
-        let server = Arc::new(Discord { gateway, seen: seen.clone(), bodies: bodies.clone(), to_send });
-        tokio::spawn(http::accept(listener, discord.clone(), move |stream| server.clone().serve(stream)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wolkvox_url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(http::accept(listener, wolkvox.clone(), move |stream| {
-            let seen = seen.clone();
-            async move {
-                http::serve(stream, |request| std::future::ready(toggle(&request, &seen))).await;
-            }
-        }));
-        Self { discord_url, wolkvox_url, discord, wolkvox, bodies, frames, events, commands: 0 }
-    }
-
-    /// The variables for a bot.
-    pub fn variables(&self) -> HashMap<&'static str, String> {
-        HashMap::from([
-            ("DISCORD_TOKEN", discord::TOKEN.to_owned()),
-            ("DISCORD_GUILD_ID", discord::GUILD.to_string()),
-            ("ALLOWED_ROLE_IDS", format!("{}, {}", discord::SUPERVISOR_ROLE, discord::QUALITY_ROLE)),
-            ("WOLKVOX_SERVER", "0042".to_owned()),
-            ("WOLKVOX_TOKEN", wolkvox::TOKEN.to_owned()),
-            ("DISCORD_API_URL", self.discord_url.clone()),
-            ("WOLKVOX_API_URL", self.wolkvox_url.clone()),
-        ])
-    }
-
-    /// The connections made so far to Discord, the gateway's included, and to Wolkvox.
-    pub fn connections(&self) -> (usize, usize) {
-        (self.discord.made.load(Ordering::SeqCst), self.wolkvox.made.load(Ordering::SeqCst))
-    }
-
-    /// The commands given so far.
-    pub fn commands(&self) -> u64 {
-        self.commands
-    }
-
-    /// The bytes that all answers to commands had so far.
-    pub fn bodies(&self) -> usize {
-        self.bodies.load(Ordering::SeqCst)
-    }
-
-    /// Waits for the process to be registered and ready.
-    pub async fn ready(&mut self) -> Instant {
-        let (event, at) = self.event().await;
-        assert!(matches!(event, Event::Ready), "{event:?}");
-        at
-    }
-
-    /// One command, from its frame to its final reply.
-    pub async fn command(&mut self) -> Times {
-        let frame = self.frame();
-        let number = self.commands;
-        self.frames.send(vec![frame]).unwrap();
-        let (mut sent, mut acknowledged) = (None, None);
-        loop {
-            match self.event().await {
-                (Event::Sent, at) => sent = Some(at),
-                (Event::Acknowledged(command), at) if command == number => acknowledged = Some(at),
-                (Event::Toggled(command), _) if command == number && acknowledged.is_some() => {}
-                (Event::Replied(command), at) if command == number => {
-                    let sent = sent.unwrap();
-                    return Times { acknowledged: acknowledged.unwrap() - sent, replied: at - sent };
-                }
-                (event, _) => panic!("{event:?} in command {number}"),
-            }
+        let [discord, wolkvox, gateway] = [listen().await, listen().await, listen().await];
+        let addresses = [&discord, &wolkvox, &gateway].map(|listener| listener.local_addr().unwrap());
+        let server = Arc::new(Server { gateway: format!("ws://{}", addresses[2]), distance, seen });
+        let connections = <[Arc<Connections>; 2]>::default();
+        for (listener, connections) in [discord, wolkvox].into_iter().zip(&connections) {
+            let server = server.clone();
+            tokio::spawn(http::accept(listener, connections.clone(), move |stream| server.clone().serve(stream)));
         }
+        tokio::spawn(async move { server.serve_gateway(&gateway, to_send).await });
+        Self { addresses, connections, interactions: 0, frames, events }
     }
 
-    /// Many commands in one go: how long it took until the last was acknowledged, and until the last was
-    /// answered. They must be handed to Wolkvox in their order.
-    pub async fn burst(&mut self, size: u64) -> Times {
-        let first = self.commands + 1;
-        let frames = (0..size).map(|_| self.frame()).collect();
-        self.frames.send(frames).unwrap();
-        let mut toggled = first..;
-        let (mut acknowledgements, mut replies) = (0, 0);
-        let (mut sent, mut acknowledged) = (None, None);
-        loop {
-            match self.event().await {
-                (Event::Sent, at) => sent = Some(at),
-                (Event::Toggled(command), _) => {
-                    assert_eq!(Some(command), toggled.next(), "not handed to Wolkvox in order");
-                }
-                (Event::Acknowledged(_), at) => {
-                    acknowledgements += 1;
-                    acknowledged = Some(at);
-                }
-                (Event::Replied(_), at) => {
-                    replies += 1;
-                    if replies == size {
-                        assert_eq!(acknowledgements, size, "not every command was acknowledged");
-                        let sent = sent.unwrap();
-                        return Times { acknowledged: acknowledged.unwrap() - sent, replied: at - sent };
-                    }
-                }
-                (Event::Ready, _) => panic!("a second connection"),
-            }
+    /// Gives so many commands at once: the seconds until the last was acknowledged, and until it was answered.
+    pub async fn commands(&mut self, count: usize) -> [f64; 2] {
+        let option = |agent| json!({"name": "agent_id", "type": 4, "value": agent});
+        // They leave together, when this task waits.
+        let sent = (0..count).map(|_| self.interact(2, option(self.interactions + 1))).last().unwrap();
+        let mut seen = <[Vec<f64>; 3]>::default();
+        while seen[Event::Replied as usize].len() < count {
+            let (event, at) = self.event().await;
+            seen[event as usize].push((at - sent).as_secs_f64());
         }
+        assert_eq!(seen.each_ref().map(Vec::len), [count; 3], "acknowledged, handed to Wolkvox, answered");
+        [Event::Acknowledged, Event::Replied].map(|event| seen[event as usize][count - 1])
     }
 
-    async fn event(&mut self) -> (Event, Instant) {
-        timeout(HANGS, self.events.recv()).await.expect("the process under test does nothing").unwrap()
+    /// Types a part of an agent's name: the seconds until agents were suggested.
+    pub async fn keystroke(&mut self) -> f64 {
+        let typed = json!({"name": "agent_id", "type": 4, "value": "nunez gutierrez 599", "focused": true});
+        let sent = self.interact(4, typed);
+        (self.event().await.1 - sent).as_secs_f64()
     }
 
-    /// The next command, with all the fields that Discord sends.
-    fn frame(&mut self) -> Message {
-        self.commands += 1;
-        let id = FIRST_ID + self.commands;
-        let data = discord::command_data(json!({"name": "agent_id", "type": 4, "value": self.commands}));
+    /// Sends an interaction with all the fields that Discord sends.
+    fn interact(&mut self, kind: u64, option: Value) -> Instant {
+        self.interactions += 1;
+        let id = 1_420_000_000_000_000_000 + self.interactions as u64;
         let token = format!("interaction-token-{id}-aW50ZXJhY3Rpb24");
-        let payload = discord::interaction_payload(id, &token, &discord::supervisor(), 2, data);
-        let frame = json!({"op": 0, "s": self.commands + 1, "t": "INTERACTION_CREATE", "d": payload});
-        Message::text(frame.to_string())
+        let data = discord::command_data(option);
+        let payload = discord::interaction_payload(id, &token, &discord::supervisor(), kind, data);
+        let frame = json!({"op": 0, "s": self.interactions + 1, "t": "INTERACTION_CREATE", "d": payload});
+        self.frames.send(Message::text(frame.to_string())).unwrap();
+        Instant::now()
+    }
+
+    /// The next; the first is when the process is registered and ready.
+    pub async fn event(&mut self) -> (Event, Instant) {
+        let event = tokio::time::timeout(Duration::from_secs(30), self.events.recv()).await;
+        event.expect("the process under test does nothing").unwrap()
     }
 }
 
-struct Discord {
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+struct Server {
     gateway: String,
-    seen: mpsc::UnboundedSender<(Event, Instant)>,
-    bodies: Arc<AtomicUsize>,
-    to_send: Mutex<mpsc::UnboundedReceiver<Vec<Message>>>,
+    distance: Duration,
+    seen: UnboundedSender<(Event, Instant)>,
 }
 
-impl Discord {
+impl Server {
     async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let upgrade = http::serve(stream, |request| std::future::ready(self.answer(&request))).await;
-        if let Some((stream, request)) = upgrade {
-            // Ends when the process does.
-            self.websocket(stream, &request).await;
-        }
+        http::serve(stream, |request| self.answer(request)).await;
     }
 
-    fn answer(&self, request: &Request) -> Answer {
-        let now = Instant::now();
-        let path = request.path.strip_prefix("/api/v10/").unwrap_or(&request.path);
-        let parts: Vec<&str> = path.split('/').collect();
-        match (request.method.as_str(), &parts[..]) {
-            ("POST", ["interactions", id, _, "callback"]) => {
-                let command = id.parse::<u64>().unwrap() - FIRST_ID;
-                self.bodies.fetch_add(request.body.len(), Ordering::SeqCst);
-                self.seen.send((Event::Acknowledged(command), now)).unwrap();
-                Answer::empty(204)
+    async fn answer(&self, request: Request) -> Answer {
+        let distance = self.distance;
+        if !distance.is_zero() {
+            // A thread sleeps, because the runtime's clock ticks in milliseconds, which would hide what the bot takes.
+            tokio::task::spawn_blocking(move || std::thread::sleep(distance)).await.unwrap();
+        }
+        let path: Vec<&str> = request.path.split('/').skip(3).collect();
+        match (request.method.as_str(), &path[..]) {
+            ("POST", ["interactions", ..]) => self.saw(Event::Acknowledged, Answer::empty(204)),
+            ("POST", ["agentbox.php"]) => {
+                let done = json!({"code": "200", "error": null, "msg": wolkvox::SUCCESS});
+                self.saw(Event::Toggled, Answer::json(200, &done))
             }
-            ("PATCH", ["webhooks", _, token, "messages", "@original"]) => {
-                let id = token.split('-').nth(2).unwrap();
-                let command = id.parse::<u64>().unwrap() - FIRST_ID;
-                self.bodies.fetch_add(request.body.len(), Ordering::SeqCst);
-                self.seen.send((Event::Replied(command), now)).unwrap();
-                Answer::Full {
-                    status: 200,
-                    headers: vec![("content-type", "application/json".to_owned())],
-                    body: MESSAGE.to_vec(),
-                }
+            ("PATCH", ["webhooks", ..]) => {
+                // About as long as Discord's.
+                let message = json!({"id": "1420000000000000000", "content": "x".repeat(800)});
+                self.saw(Event::Replied, Answer::json(200, &message))
             }
-            ("GET", ["", "gateway-socket", ""]) => Answer::Upgrade,
             ("GET", ["gateway"]) => Answer::json(200, &json!({"url": self.gateway})),
             ("GET", ["applications", "@me"]) => Answer::json(200, &discord::application_payload()),
             ("GET", ["guilds", _]) => Answer::json(200, &discord::guild_payload()),
             ("PUT", ["applications", _, "guilds", _, "commands"]) => Answer::json(200, &json!([])),
+            ("GET", ["information.php"]) => {
+                let names: Vec<_> = (0..60_000).map(|n| format!("María Fernanda Núñez Gutiérrez {n}")).collect();
+                let agents: Vec<_> = (1..).zip(&names).map(|(id, name)| (id, name.as_str(), "yes")).collect();
+                wolkvox::listing(&agents)
+            }
             (method, _) => panic!("{method} {}", request.path),
         }
     }
 
-    async fn websocket(&self, mut stream: TcpStream, request: &Request) {
-        use tokio::io::AsyncWriteExt as _;
+    fn saw<T>(&self, event: Event, answer: T) -> T {
+        self.seen.send((event, Instant::now())).unwrap();
+        answer
+    }
 
-        let accept = derive_accept_key(request.header("sec-websocket-key").unwrap().as_bytes());
-        let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-        let hello = json!({"op": 10, "s": null, "t": null, "d": {"heartbeat_interval": 41_250, "_trace": ["[]"]}});
+    async fn serve_gateway(&self, gateway: &TcpListener, mut frames: UnboundedReceiver<Message>) {
+        let (stream, _) = gateway.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        // So seldom that no heartbeat is missed if nobody answers it.
+        let hello = json!({"op": 10, "d": {"heartbeat_interval": 3_600_000}});
         socket.send(Message::text(hello.to_string())).await.unwrap();
-        let mut to_send = self.to_send.lock().await;
-        loop {
-            tokio::select! {
-                frames = to_send.recv() => {
-                    let Some(frames) = frames else { return };
-                    self.seen.send((Event::Sent, Instant::now())).unwrap();
-                    for frame in frames {
-                        socket.feed(frame).await.unwrap();
-                    }
-                    socket.flush().await.unwrap();
-                }
-                message = socket.next() => {
-                    let Some(Ok(Message::Text(message))) = message else { return };
-                    let message: serde_json::Value = serde_json::from_str(&message).unwrap();
-                    let answer = if message["op"] == 2 {
-                        self.seen.send((Event::Ready, Instant::now())).unwrap();
-                        json!({"op": 0, "s": 1, "t": "READY", "d": {"v": 10, "session_id": "lean",
-                            "resume_gateway_url": self.gateway}})
-                    } else {
-                        json!({"op": 11})
-                    };
-                    socket.send(Message::text(answer.to_string())).await.unwrap();
-                }
-            }
+        socket.next().await.unwrap().unwrap();
+        let ready = json!({"v": 10, "session_id": "lean", "resume_gateway_url": self.gateway});
+        let ready = self.saw(Event::Ready, json!({"op": 0, "s": 1, "t": "READY", "d": ready}));
+        socket.send(Message::text(ready.to_string())).await.unwrap();
+        while let Some(frame) = frames.recv().await {
+            socket.send(frame).await.unwrap();
         }
     }
 }
-
-fn toggle(request: &Request, seen: &mpsc::UnboundedSender<(Event, Instant)>) -> Answer {
-    let agent = request.query.strip_prefix("agent_id=").and_then(|query| query.strip_suffix("&api=mute"));
-    let agent = agent.and_then(|agent| agent.parse().ok()).expect("nothing but toggles");
-    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/api/v2/agentbox.php"));
-    seen.send((Event::Toggled(agent), Instant::now())).unwrap();
-    Answer::Full { status: 200, headers: vec![("content-type", "application/json".to_owned())], body: DONE.to_vec() }
-}
-
-const DONE: &[u8] = br#"{"code":"200","error":null,"msg":"Microphone agentbox has been excecuted"}"#;
-/// What an edit is answered with, about as long as Discord's.
-const MESSAGE: &[u8] = br#"{"id":"1420000000000000000","type":20,"content":"Microphone agentbox has been excecuted\n-# Agent 1001 \u00b7 MUTE is a toggle: run the command again to undo it","channel_id":"1400000000000000006","author":{"id":"1100000000000000777","username":"wolkvox-bot","avatar":null,"discriminator":"0042","public_flags":0,"flags":0,"bot":true,"banner":null,"accent_color":null,"global_name":null,"avatar_decoration_data":null,"collectibles":null,"clan":null,"primary_guild":null},"attachments":[],"embeds":[],"mentions":[],"mention_roles":[],"pinned":false,"mention_everyone":false,"tts":false,"timestamp":"2026-01-05T08:00:00.000000+00:00","edited_timestamp":"2026-01-05T08:00:00.000000+00:00","flags":0,"components":[],"position":0,"application_id":"1100000000000000001","webhook_id":"1100000000000000001"}"#;
