@@ -142,6 +142,8 @@ pub struct State {
     pub gateway: Gateway,
     pub not_in_guild: bool,
     pub without_commands_scope: bool,
+    /// What the names of the application, the server, its roles and channels end in.
+    pub names_end: &'static str,
     pub heartbeat: Option<u64>,
     pub gateway_connections: Vec<Instant>,
     pub identifies: usize,
@@ -388,22 +390,32 @@ impl Discord {
         }
     }
 
+    /// A thing of Discord's with `names_end` after its name and those of its roles.
+    fn named(&self, mut payload: Value) -> Value {
+        let end = self.state(|state| state.names_end);
+        let extend = |thing: &mut Value| thing["name"] = json!(format!("{}{end}", thing["name"].as_str().unwrap()));
+        payload["roles"].as_array_mut().into_iter().flatten().for_each(extend);
+        extend(&mut payload);
+        payload
+    }
+
     fn route(&self, method: &str, parts: &[&str], body: &Value) -> Answer {
         let application = APPLICATION.to_string();
         let guild = GUILD.to_string();
         match (method, parts) {
-            ("GET", ["applications", "@me"]) => Answer::json(200, &application_payload()),
+            ("GET", ["applications", "@me"]) => Answer::json(200, &self.named(application_payload())),
             ("GET", ["users", "@me"]) => Answer::json(200, &bot_user()),
             ("GET", ["gateway"]) => {
                 let url = self.url.replacen("http", "ws", 1) + "/gateway-socket/";
                 Answer::json(200, &json!({"url": url}))
             }
             ("GET", ["guilds", id]) if *id == guild && !self.state(|state| state.not_in_guild) => {
-                Answer::json(200, &guild_payload())
+                Answer::json(200, &self.named(guild_payload()))
             }
             ("GET", ["guilds", _]) => error(404, 10004, "Unknown Guild"),
             ("GET", ["channels", id]) if *id == AUDIT_CHANNEL.to_string() => {
-                Answer::json(200, &json!({"id": id, "type": 0, "name": "mute-audit", "guild_id": guild}))
+                let channel = json!({"id": id, "type": 0, "name": "mute-audit", "guild_id": guild});
+                Answer::json(200, &self.named(channel))
             }
             ("GET", ["channels", _]) => error(404, 10003, "Unknown Channel"),
             ("POST", ["channels", id, "messages"]) if *id == AUDIT_CHANNEL.to_string() => match message_fault(body) {
