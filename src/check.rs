@@ -6,6 +6,7 @@ use crate::config::Draft;
 use crate::discord::{Application, Guild, Rest, RestError};
 use crate::net::{self, Tls};
 use crate::outcome::Refusal;
+use crate::telemetry::OneLine;
 use crate::wolkvox::{InformationError, TokenInfo, Wolkvox};
 
 /// Prints the findings, one line each.
@@ -22,6 +23,8 @@ impl<'a> Report<'a> {
     }
 
     fn line(&mut self, colour: u8, mark: &str, text: &str) -> io::Result<()> {
+        // It may hold names from Discord.
+        let text = OneLine(text);
         if self.colour {
             writeln!(self.out, "\x1b[{colour}m{mark:<5}\x1b[0m {text}")
         } else {

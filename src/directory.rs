@@ -8,10 +8,35 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::agent::AgentId;
+use crate::discord::markdown::{one_line, plain_text, truncate};
 use crate::wolkvox::{AgentRow, Wolkvox};
 
 /// The most suggestions that Discord takes ("Application Commands", autocomplete).
 const MAX_SUGGESTIONS: usize = 25;
+/// The longest name, in UTF-16 units. With a number it fits into a suggestion, which may have 100.
+const MAX_NAME: usize = 80;
+/// How much of what was typed is looked at, in characters and in words. Less than a name may have, so that a long
+/// name which is typed in full is found although it was cut.
+const MAX_TYPED: usize = 64;
+const MAX_WORDS: usize = 8;
+
+/// An agent's name as it can be shown: plain text on one line, not too long, never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// Makes a name of what Wolkvox has for one; `None` where nothing is left to be shown.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut name = plain_text(&one_line(text));
+        truncate(&mut name, MAX_NAME);
+        (!name.is_empty()).then_some(Self(name))
+    }
+
+    /// The name, without Markdown's escapes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The directory. Typing is answered from the copy at once; a copy that is too old is renewed meanwhile.
 pub struct Directory {
@@ -35,7 +60,7 @@ impl Directory {
     }
 
     /// The agents that fit what was typed, the best first, from the copy as it is.
-    pub fn suggest(self: &Arc<Self>, typed: &str) -> Vec<(AgentId, String)> {
+    pub fn suggest(self: &Arc<Self>, typed: &str) -> Vec<(AgentId, Option<Name>)> {
         let mut state = self.state();
         let asking = state.renewal.as_ref().is_some_and(|renewal| !renewal.is_finished());
         if !asking && state.asked.is_none_or(|asked| asked.elapsed() >= self.max_age) {
@@ -44,12 +69,12 @@ impl Directory {
         }
         let agents = state.agents.clone();
         drop(state);
-        agents.search(typed).map(|(id, name)| (id, name.to_owned())).collect()
+        agents.search(typed).collect()
     }
 
     /// An agent's name, if the copy has it.
-    pub fn name(&self, id: AgentId) -> Option<String> {
-        self.state().agents.name(id).map(str::to_owned)
+    pub fn name(&self, id: AgentId) -> Option<Name> {
+        self.state().agents.name(id)
     }
 
     async fn renew(self: Arc<Self>) {
@@ -114,8 +139,9 @@ impl Span {
 impl Extend<AgentRow> for Agents {
     fn extend<I: IntoIterator<Item = AgentRow>>(&mut self, agents: I) {
         for agent in agents {
-            let name = Span::append(&mut self.names, &agent.name);
-            let folded = Span::append(&mut self.folded, &fold(&agent.name));
+            let name = Name::new(&agent.name).map_or_else(String::new, |name| name.0);
+            let folded = Span::append(&mut self.folded, &fold(&name));
+            let name = Span::append(&mut self.names, &name);
             if let Some((name, folded)) = name.zip(folded) {
                 self.rows.push(Row { id: agent.id, name, folded });
             }
@@ -124,24 +150,31 @@ impl Extend<AgentRow> for Agents {
 }
 
 impl Agents {
-    /// Sorts by name and gives back what memory was reserved in advance.
+    /// Sorts by name, those without one last, and gives back what memory was reserved in advance.
     fn finish(&mut self) {
         let folded = &self.folded;
-        self.rows.sort_unstable_by(|a, b| (a.folded.of(folded), a.id).cmp(&(b.folded.of(folded), b.id)));
+        let place = |row: &Row| (row.folded.len == 0, row.folded.of(folded), row.id);
+        self.rows.sort_unstable_by(|a, b| place(a).cmp(&place(b)));
         self.rows.shrink_to_fit();
         self.names.shrink_to_fit();
         self.folded.shrink_to_fit();
     }
 
-    fn name(&self, id: AgentId) -> Option<&str> {
-        self.rows.iter().find(|row| row.id == id).map(|row| row.name.of(&self.names))
+    fn name(&self, id: AgentId) -> Option<Name> {
+        self.rows.iter().find(|row| row.id == id).and_then(|row| self.name_of(row))
+    }
+
+    fn name_of(&self, row: &Row) -> Option<Name> {
+        let name = row.name.of(&self.names);
+        (!name.is_empty()).then(|| Name(name.to_owned()))
     }
 
     /// The best matches: every word typed has to be in the name, or all of it has to begin the number.
-    fn search(&self, typed: &str) -> impl Iterator<Item = (AgentId, &str)> {
-        let typed = fold(typed);
+    fn search(&self, typed: &str) -> impl Iterator<Item = (AgentId, Option<Name>)> {
+        let typed: String = typed.trim_start().chars().take(MAX_TYPED).collect();
+        let typed = fold(&typed);
         let typed = typed.trim();
-        let words: Vec<&str> = typed.split_whitespace().collect();
+        let words: Vec<&str> = typed.split_whitespace().take(MAX_WORDS).collect();
         let mut best: Vec<(u8, &Row)> = Vec::with_capacity(MAX_SUGGESTIONS + 1);
         for row in &self.rows {
             let Some(rank) = self.rank(row, typed, &words) else { continue };
@@ -152,7 +185,7 @@ impl Agents {
             best.insert(at, (rank, row));
             best.truncate(MAX_SUGGESTIONS);
         }
-        best.into_iter().map(|(_, row)| (row.id, row.name.of(&self.names)))
+        best.into_iter().map(|(_, row)| (row.id, self.name_of(row)))
     }
 
     /// How well a row fits, the higher the better.

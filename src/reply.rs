@@ -10,14 +10,13 @@ use serde::Deserialize;
 
 use crate::access::Denial;
 use crate::agent::AgentId;
-use crate::discord::markdown::{escape_markdown, plain_text, truncate, width};
+use crate::directory::Name;
+use crate::discord::markdown::{escape, escape_markdown, one_line, plain_text, width};
 use crate::guard::{Certainty, Conflict, Stale};
 use crate::outcome::{NotSent, Outcome, Refusal, Rejected, Unknown};
 
 /// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
 pub const MAX_MESSAGE: usize = 2000;
-/// Discord's limit for the name of a suggestion ("Application Commands").
-const MAX_CHOICE: usize = 100;
 
 /// A language that the bot speaks.
 ///
@@ -64,14 +63,14 @@ impl Language {
 pub struct Agent {
     /// The number.
     pub id: AgentId,
-    /// The name, as Wolkvox has it.
-    pub name: Option<String>,
+    /// The name.
+    pub name: Option<Name>,
 }
 
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.name {
-            write!(f, "{} · ", escape_markdown(&name.replace(['\n', '\r'], " "), MAX_CHOICE))?;
+            write!(f, "{} · ", escape(name.as_str(), MAX_MESSAGE))?;
         }
         self.id.fmt(f)
     }
@@ -105,11 +104,11 @@ pub fn option_description_with_names(language: Language) -> &'static str {
 }
 
 /// A suggestion while the agent is being typed.
-pub fn choice(name: &str, id: AgentId) -> String {
-    let number = format!(" · {id}");
-    let mut text = plain_text(name);
-    truncate(&mut text, MAX_CHOICE - number.chars().count());
-    text + &number
+pub fn choice(name: Option<&Name>, id: AgentId) -> String {
+    match name {
+        Some(name) => format!("{} · {id}", name.as_str()),
+        None => id.to_string(),
+    }
 }
 
 /// What came of a command.
@@ -413,8 +412,8 @@ pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome
     };
     let head = format!("<t:{at}:f> · <@{user}> · {agent_word} {agent} · {word}");
     match outcome {
-        Outcome::Done(done) if !done.msg.trim().is_empty() => {
-            said(&format!("{head}: "), &done.msg.replace(['\n', '\r'], " "), "", "")
+        Outcome::Done(done) if !plain_text(&done.msg).is_empty() => {
+            said(&format!("{head}: "), &one_line(&done.msg), "", "")
         }
         _ => head,
     }

@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, Targets};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::discord::markdown::is_direction_mark;
 
 /// The target of audit records. They are logged at `info` unless the filter names this target itself.
 pub const AUDIT: &str = "audit";
@@ -84,7 +87,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     let layer = match format {
         Format::Text => layer.fmt_fields(debug_fn(field).delimited(" ")).boxed(),
-        Format::Json => layer.json().boxed(),
+        Format::Json => layer.json().map_event_format(JsonInOneLine).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter.0.and(cap)))
 }
@@ -92,19 +95,56 @@ where
 /// A field as tracing-subscriber writes it, but on one line whatever it holds.
 fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     match field.name() {
-        "message" => write!(OneLine(writer), "{value:?}"),
-        name => write!(writer, "{name}={value:?}"),
+        "message" => write!(InOneLine(writer), "{value:?}"),
+        name => write!(InOneLine(writer), "{name}={value:?}"),
     }
 }
 
-/// A message may quote what came from elsewhere: nothing in it may steer the terminal that the log is read on.
-struct OneLine<'a, 'w>(&'a mut Writer<'w>);
+/// Text that may quote what came from elsewhere, for a terminal: on one line, and nothing in it steers the terminal or
+/// turns the writing direction. Such characters are spelt out, as in `\u{1b}`.
+#[derive(Clone, Copy, Debug)]
+pub struct OneLine<'a>(pub &'a str);
 
-impl fmt::Write for OneLine<'_, '_> {
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((at, char)) = rest.char_indices().find(|(_, char)| steers(*char)) {
+            write!(f, "{}{}", &rest[..at], char.escape_debug())?;
+            rest = &rest[at + char.len_utf8()..];
+        }
+        f.write_str(rest)
+    }
+}
+
+fn steers(char: char) -> bool {
+    char.is_control() || is_direction_mark(char) || matches!(char, '\u{2028}' | '\u{2029}')
+}
+
+/// Writes everything as [`OneLine`].
+struct InOneLine<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for InOneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|char| match char.is_control() {
-            true => write!(self.0, "{}", char.escape_debug()),
-            false => self.0.write_char(char),
-        })
+        write!(self.0, "{}", OneLine(text))
+    }
+}
+
+/// A JSON record, in which the same characters are spelt out. JSON itself asks for that only below U+0020.
+struct JsonInOneLine<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for JsonInOneLine<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut record = String::new();
+        self.0.format_event(context, Writer::new(&mut record), event)?;
+        record.trim_end().chars().try_for_each(|char| match steers(char) {
+            true => write!(writer, "\\u{:04x}", u32::from(char)),
+            false => writer.write_char(char),
+        })?;
+        writeln!(writer)
     }
 }

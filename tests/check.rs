@@ -162,6 +162,18 @@ async fn every_shape_of_the_quota_is_understood() {
 }
 
 #[tokio::test]
+async fn names_from_discord_can_steer_no_terminal() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| state.names_end = "\u{1b}[2J\u{9b}1m\u{202E}\u{2028}\r\nok");
+    let checked = check(&discord, &wolkvox, &[("AUDIT_CHANNEL_ID", &AUDIT_CHANNEL.to_string())]).await;
+    let end = r"\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\r\nok";
+    for name in ["the bot is wolkvox-bot", "Server: Contact centre", "Role: Supervisor", "Audit channel: #mute-audit"] {
+        assert!(checked.printed.lines().any(|line| line.ends_with(&format!("{name}{end}"))), "{}", checked.printed);
+    }
+    assert_eq!(checked.code, Some(0));
+}
+
+#[tokio::test]
 async fn in_a_terminal_it_is_in_colour() {
     World::run(async |world| {
         let mut printed = Vec::new();

@@ -166,14 +166,16 @@ async fn markdown_and_mentions_from_wolkvox_are_shown_as_they_came() {
         for (msg, text) in [
             ("plain words, 100% ok: (yes) 'fine'!", "plain words, 100% ok: (yes) 'fine'!"),
             ("*bold* _it_ ~x~ `code` ||spoiler||", r"\*bold\* \_it\_ \~x\~ \`code\` \|\|spoiler\|\|"),
-            ("@everyone <@501> <#1> <:x:1>", r"@everyone \<@501> \<#1> \<:x:1>"),
-            ("[link](https://evil.example)", r"\[link\](https://evil.example)"),
+            ("@everyone <@501> <#1> <:x:1>", r"\@everyone \<\@501> \<#1> \<\:x\:1>"),
+            ("[link](https://evil.example)", r"\[link\](https\://evil.example)"),
             ("# heading", r"\# heading"),
             ("> quote\n-# small\n1. one", "\\> quote\n\\-# small\n1\\. one"),
             ("back\\slash", r"back\\slash"),
             ("a\u{202E}b\u{0007}c\r\nd", "ab c\nd"),
             ("  spaces around  ", "spaces around"),
             ("3 < 4 and 5 > 4", r"3 \< 4 and 5 > 4"),
+            ("Contact <soporte@wolkvox.com>", r"Contact \<soporte\@wolkvox.com>"),
+            ("<sin nombre>", r"\<sin nombre>"),
         ] {
             assert_eq!(shown(world, msg).await, format!("{text}{SMALL_PRINT}"), "{msg:?}");
         }

@@ -104,7 +104,7 @@ async fn replies_name_the_agent_where_the_name_is_known() {
         let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
         assert!(text.contains("\n-# Agent Ana Gómez · 1001 · MUTE is a toggle"), "{text}");
         let text = world.discord.reply(world.discord.mute(&supervisor(), 2001)).await;
-        assert!(text.contains(r"-# Agent Luis \*\*Bold\*\* \<@1> · 2001"), "{text}");
+        assert!(text.contains(r"-# Agent Luis \*\*Bold\*\* \<\@1> · 2001"), "{text}");
         let text = world.discord.reply(world.discord.mute(&supervisor(), 4444)).await;
         assert!(text.contains("\n-# Agent 4444 · "), "a number that is not listed can be sent: {text}");
     })
@@ -204,7 +204,7 @@ async fn odd_listings_are_read_as_far_as_they_make_sense() {
         (
             json!({"data": [{"agent_id": 1001, "agent_name": "Ana"}, {"agent_id": "x"}, {"agent_name": "No number"},
                 {"agent_id": "1002", "agent_name": null}, {}], "msg": "5 records were found", "error": "null", "code": 200}),
-            1,
+            2,
         ),
         (json!({"code": "200", "error": null, "msg": "0 records were found", "data": []}), 0),
         (json!({"code": "200", "error": null, "msg": "0 records were found", "data": null}), 0),
@@ -232,6 +232,44 @@ async fn at_most_25_are_offered_and_long_names_are_cut() {
         let names = suggestions(world, "maxi").await;
         assert_eq!(names.len(), 25);
         assert!(names.iter().all(|name| name.chars().count() <= 100 && name.contains("… · ")), "{names:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn agents_with_odd_names_are_offered_in_one_line_and_those_without_one_by_number() {
+    World::run(async |world| {
+        let agents = [
+            (1001, "", "yes"),
+            (1002, "\u{202E}\u{2028}", "yes"),
+            (1003, "<sin nombre>", "yes"),
+            (1004, "Ana\nGómez\u{2028}<b>Ruiz</b>", "yes"),
+        ];
+        read(world, listing(&agents)).await;
+        let names = ["<sin nombre> · 1003", "Ana Gómez Ruiz · 1004", "1001", "1002"];
+        assert_eq!(suggestions(world, "100").await, names);
+        for (agent, shown) in [(1001, "1001"), (1002, "1002"), (1003, r"\<sin nombre> · 1003")] {
+            let text = world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
+            assert!(text.contains(&format!("\n-# Agent {shown} · MUTE")), "{text}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_keystroke_costs_no_more_for_long_names_or_a_long_query() {
+    World::run(async |world| {
+        // Searched or cleaned whole at every keystroke, these would take minutes.
+        let long = format!("Ana {}", "<a ".repeat(500_000));
+        let agents: Vec<(u64, &str, &str)> = (1..=5_u64).map(|id| (id, long.as_str(), "yes")).collect();
+        read(world, listing(&agents)).await;
+        assert_eq!(suggestions(world, "ana").await.len(), 5);
+        assert_eq!(suggestions(world, &"a ".repeat(3000)).await.len(), 5);
+        assert_eq!(suggestions(world, &long[..6000]).await.len(), 5, "a name is found that is typed in full");
+        // Of a longer query the beginning counts.
+        for unlike in ["ana ".repeat(8) + "zzz", "ana ".to_owned() + &" ".repeat(60) + "zzz"] {
+            assert_eq!(suggestions(world, &unlike).await.len(), 5, "{unlike}");
+        }
     })
     .await;
 }

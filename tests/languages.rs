@@ -8,6 +8,7 @@ use serde_json::json;
 use serenity::model::id::{InteractionId, UserId};
 use wolkvox_bot::access::Denial;
 use wolkvox_bot::agent::AgentId;
+use wolkvox_bot::directory::Name;
 use wolkvox_bot::guard::{Certainty, Conflict, Stale};
 use wolkvox_bot::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 use wolkvox_bot::reply::{self, Agent, Language};
@@ -18,7 +19,7 @@ use crate::support::wolkvox::SUCCESS;
 
 fn all_sentences() -> String {
     let agent = Agent { id: AgentId::try_from(1001).unwrap(), name: None };
-    let named = Agent { name: Some("Ana *Gómez*".to_owned()), ..agent.clone() };
+    let named = Agent { name: Name::new("Ana *Gómez*"), ..agent.clone() };
     let mut outcomes = vec![Outcome::Done(Done { code: 200, msg: SUCCESS.to_owned() })];
     outcomes.push(Outcome::Done(Done { code: 200, msg: String::new() }));
     for (reason, msg) in [

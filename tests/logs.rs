@@ -121,11 +121,15 @@ fn a_record_in_text_is_its_message_and_then_its_fields() {
 fn nothing_that_a_record_quotes_can_steer_a_terminal() {
     for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
         let log = written(format, colour, || {
-            let quoted = "\u{1b}[2J\u{7}";
-            tracing::warn!(user = quoted, "lost: {quoted}");
+            let quoted = "\u{1b}[2J\u{7}\u{9b}\u{61c}\u{202e}\u{2028}";
+            tracing::warn!(user = quoted, shown = %quoted, "lost: {quoted}");
         });
-        assert!(!log.contains("\u{1b}[2J") && !log.contains('\u{7}') && log.contains("[2J"), "{log:?}");
+        assert!(!log.contains("\u{1b}[2J") && log.contains("[2J"), "{log:?}");
+        assert!(!log.contains(['\u{7}', '\u{9b}', '\u{61c}', '\u{202e}', '\u{2028}']), "{log:?}");
     }
+    let log = written(Format::Json, false, || tracing::warn!(user = "\u{9b}\u{202e}é🎙", "lost"));
+    let record: Value = serde_json::from_str(&log).unwrap();
+    assert_eq!(record["fields"]["user"], "\u{9b}\u{202e}é🎙", "JSON says the same, only in other letters");
     let log = written(Format::Text, false, || tracing::warn!("lost: one\ntwo"));
     assert!(log.ends_with("lost: one\\ntwo\n"), "a record is one line: {log:?}");
 }

@@ -96,6 +96,24 @@ async fn roles_are_logged_by_name_with_a_warning_for_each_that_is_missing() {
 }
 
 #[tokio::test]
+async fn names_from_discord_can_steer_no_terminal() {
+    let hostile = |state: &mut State| state.names_end = "\u{1b}[2J\u{9b}1m\u{202E}";
+    World::run_unconnected(
+        |_| {},
+        hostile,
+        async |world| {
+            world.log.until_contains("/mute is registered").await;
+            let log = world.log.text();
+            for name in ["wolkvox-bot", "Contact centre", "Supervisor"] {
+                assert!(log.contains(&format!(r"{name}\u001b[2J\u009b1m\u202e")), "{log:?}");
+            }
+            assert!(!log.contains(['\u{1b}', '\u{9b}', '\u{202E}']), "{log:?}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn registering_again_changes_nothing() {
     World::run(async |world| {
         let first = world.discord.state(|state| state.commands.clone().unwrap());

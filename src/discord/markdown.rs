@@ -3,30 +3,52 @@
 
 use std::borrow::Cow;
 
-/// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no HTML, nothing that
-/// turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
+/// Line breaks, as Discord's clients draw them.
+const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
+
+/// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no link, no HTML, nothing
+/// that turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
 pub(crate) fn escape_markdown(text: &str, room: usize) -> String {
     // Nearly all that Wolkvox says.
     if text.len() <= room && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ') {
         return text.trim().to_owned();
     }
-    let text = plain_text(text);
-    let mut shown = String::with_capacity(text.len());
+    escape(&plain_text(text), room)
+}
+
+/// What of a line stands before a character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Number,
+    Text,
+}
+
+/// Plain text with a backslash before everything that Discord would take for more, cut to `room` UTF-16 units.
+pub(crate) fn escape(plain: &str, room: usize) -> String {
+    let mut shown = String::with_capacity(plain.len().min(room));
     let mut used = 0;
-    let mut line_start = true;
-    for (at, char) in text.char_indices() {
+    let mut before = Before::Nothing;
+    for (at, char) in plain.char_indices() {
+        let rest = &plain[at + char.len_utf8()..];
         let escaped = match char {
-            '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '[' | ']' => true,
-            '#' | '>' | '-' | '+' => line_start,
+            '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '[' | ']' | '@' => true,
+            '#' | '>' | '-' | '+' => before == Before::Nothing,
             // "1. " would begin a list.
-            '.' => text[..at].rsplit('\n').next().is_some_and(is_number),
+            '.' => before == Before::Number,
+            // Inside a link a backslash would be a part of the address, so there must be none: "https\://".
+            ':' => rest.starts_with(|next: char| !next.is_whitespace()),
             _ => false,
         };
-        line_start = char == '\n' || (line_start && char == ' ');
+        before = match char {
+            '\n' => Before::Nothing,
+            char if char.is_whitespace() && before == Before::Nothing => Before::Nothing,
+            '0'..='9' if before != Before::Text => Before::Number,
+            _ => Before::Text,
+        };
         let cost = usize::from(escaped) + char.len_utf16();
         // One unit is kept for the sign that something was cut, unless this is all there is.
-        let last = at + char.len_utf8() == text.len();
-        if used + cost + usize::from(!last) > room {
+        if used + cost + usize::from(!rest.is_empty()) > room {
             shown.push('…');
             break;
         }
@@ -39,18 +61,32 @@ pub(crate) fn escape_markdown(text: &str, room: usize) -> String {
     shown
 }
 
-fn is_number(text: &str) -> bool {
-    let text = text.trim_start();
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+/// Without HTML, control characters and marks that turn the writing direction. Where nothing but HTML is left out and
+/// nothing remains, it was none: the text stays.
+pub(crate) fn plain_text(text: &str) -> String {
+    if is_page(text) {
+        return String::new();
+    }
+    let plain = without_controls(&without_tags(text));
+    if plain.is_empty() { without_controls(text) } else { plain }
 }
 
-/// Without HTML, control characters and marks that turn the writing direction.
-pub(crate) fn plain_text(text: &str) -> String {
+/// The same text without line breaks.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(LINE_BREAKS, " ")
+}
+
+/// Whether a character turns the writing direction.
+pub(crate) fn is_direction_mark(char: char) -> bool {
+    matches!(char, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+fn without_controls(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    for char in without_html(text).chars() {
+    for char in text.replace("\r\n", "\n").chars() {
         match char {
-            '\n' => plain.push('\n'),
-            '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\r' => {}
+            char if LINE_BREAKS.contains(&char) => plain.push('\n'),
+            char if is_direction_mark(char) => {}
             char if char.is_control() => plain.push(' '),
             char => plain.push(char),
         }
@@ -58,31 +94,46 @@ pub(crate) fn plain_text(text: &str) -> String {
     plain.trim().to_owned()
 }
 
-/// Leaves out HTML tags, and the whole text where it is a page.
-fn without_html(text: &str) -> Cow<'_, str> {
+/// Whether the text is a whole HTML page, such as a proxy's error message.
+fn is_page(text: &str) -> bool {
+    let start = text.trim_start();
+    let doctype = start.get(.."<!doctype".len()).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
+    let page = |name: &str| ["html", "head", "body"].iter().any(|page| name.eq_ignore_ascii_case(page));
+    doctype || tag_name(start).is_some_and(page)
+}
+
+/// Leaves out HTML tags.
+fn without_tags(text: &str) -> Cow<'_, str> {
     if !text.contains('<') {
         return text.into();
-    }
-    let start = text.trim_start().to_ascii_lowercase();
-    if ["<!doctype", "<html", "<head", "<body"].iter().any(|page| start.starts_with(page)) {
-        return "".into();
     }
     let mut left = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('<') {
         let (before, tag) = rest.split_at(open);
         left.push_str(before);
-        let named = tag[1..].trim_start_matches('/').starts_with(|c: char| c.is_ascii_alphabetic() || c == '!');
-        match tag.find('>') {
-            Some(close) if named => rest = &tag[close + 1..],
-            _ => {
-                left.push('<');
-                rest = &tag[1..];
-            }
+        // Up to the next bracket of either kind and no further: whatever is searched is not searched again.
+        let end = tag[1..].find(['<', '>']).map_or(tag.len(), |end| end + 1);
+        let is_tag = tag[end..].starts_with('>') && (tag.starts_with("<!") || tag_name(tag).is_some());
+        if is_tag {
+            rest = &tag[end + 1..];
+        } else {
+            left.push_str(&tag[..end]);
+            rest = &tag[end..];
         }
     }
     left.push_str(rest);
     left.into()
+}
+
+/// The name of the HTML tag that begins here. Other words in angle brackets are none: "<support@example.com>".
+fn tag_name(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('<')?;
+    let inside = inside.strip_prefix('/').unwrap_or(inside);
+    let (name, after) = inside.split_at(inside.find(|char: char| !char.is_ascii_alphanumeric())?);
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    let ends = after.starts_with(|next: char| next.is_whitespace() || matches!(next, '/' | '>'));
+    (is_name && ends).then_some(name)
 }
 
 /// The length of a text as Discord's clients count it: in UTF-16 units.
@@ -90,11 +141,23 @@ pub(crate) fn width(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Cuts a text down to `chars` characters, the sign for that included.
-pub(crate) fn truncate(text: &mut String, chars: usize) {
-    if let Some((cut, _)) = text.char_indices().nth(chars) {
-        let keep = text[..cut].char_indices().next_back().map_or(0, |(at, _)| at);
-        text.truncate(keep);
-        text.push('…');
+/// Cuts a text down to `room` UTF-16 units, the sign for that included.
+pub(crate) fn truncate(text: &mut String, room: usize) {
+    let mut used = 0;
+    // Where it is cut, if it is too long.
+    let mut keep = 0;
+    for (at, char) in text.char_indices() {
+        used += char.len_utf16();
+        if used > room {
+            text.truncate(keep);
+            text.push('…');
+            return;
+        }
+        if used < room {
+            keep = at + char.len_utf8();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -288,7 +288,7 @@ pub(super) async fn suggest(context: &Context, interaction: &Interaction, typed:
         for (id, name) in directory.suggest(typed) {
             // At most ten digits, so it always fits.
             let value = i64::try_from(id.get()).unwrap_or_default();
-            suggestions = suggestions.add_int_choice(reply::choice(&name, id), value);
+            suggestions = suggestions.add_int_choice(reply::choice(name.as_ref(), id), value);
         }
     }
     let suggestions = CreateInteractionResponse::Autocomplete(suggestions);

@@ -165,7 +165,7 @@ impl Row {
         let disabled = self.enabled.as_str().is_some_and(|enabled| enabled.trim().eq_ignore_ascii_case("no"));
         let id = AgentId::try_from(number(&self.agent_id)?).ok()?;
         let name = self.agent_name.as_str().unwrap_or_default().trim();
-        (!disabled && !name.is_empty()).then(|| AgentRow { id, name: name.to_owned() })
+        (!disabled).then(|| AgentRow { id, name: name.to_owned() })
     }
 }
 

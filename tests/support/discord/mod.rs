@@ -199,6 +199,8 @@ pub struct State {
     pub gateway: Gateway,
     pub not_in_guild: bool,
     pub without_commands_scope: bool,
+    /// What the names of the application, the server, its roles and channels end in.
+    pub names_end: &'static str,
     pub heartbeat: Option<u64>,
     pub gateway_connections: Vec<Instant>,
     pub session_starts: SessionStarts,

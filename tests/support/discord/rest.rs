@@ -116,13 +116,22 @@ impl Discord {
         }
     }
 
+    /// A thing of Discord's with `names_end` after its name and those of its roles.
+    fn named(&self, mut payload: Value) -> Value {
+        let end = self.state(|state| state.names_end);
+        let extend = |thing: &mut Value| thing["name"] = json!(format!("{}{end}", thing["name"].as_str().unwrap()));
+        payload["roles"].as_array_mut().into_iter().flatten().for_each(extend);
+        extend(&mut payload);
+        payload
+    }
+
     fn route(&self, request: &Request, parts: &[&str], body: &Value, arrived: Instant) -> Answer {
         let method = request.method.as_str();
         let gateway = self.url.replacen("http", "ws", 1) + "/gateway-socket/";
         let application = APPLICATION.to_string();
         let guild = GUILD.to_string();
         match (method, parts) {
-            ("GET", ["applications", "@me"]) => Answer::json(200, &application_payload()),
+            ("GET", ["applications", "@me"]) => Answer::json(200, &self.named(application_payload())),
             ("GET", ["users", "@me"]) => Answer::json(200, &bot_user()),
             ("GET", ["gateway"]) => Answer::json(200, &json!({"url": gateway})),
             ("GET", ["gateway", "bot"]) => {
@@ -130,7 +139,7 @@ impl Discord {
                 Answer::json(200, &json!({"url": gateway, "shards": 1, "session_start_limit": starts}))
             }
             ("GET", ["guilds", id]) if *id == guild && !self.state(|state| state.not_in_guild) => {
-                Answer::json(200, &self.state(|state| guild_with(&state.permissions)))
+                Answer::json(200, &self.named(self.state(|state| guild_with(&state.permissions))))
             }
             ("GET", ["guilds", id, "members", user]) if user.parse::<u64>().is_ok() => {
                 if *id != guild || self.state(|state| state.not_in_guild) {
@@ -144,7 +153,7 @@ impl Discord {
             ("GET", ["guilds", _]) => error(404, 10004, "Unknown Guild"),
             ("GET", ["channels", id]) if *id == AUDIT_CHANNEL.to_string() => match self.lacks(VIEW_CHANNEL) {
                 true => error(403, 50001, "Missing Access"),
-                false => Answer::json(200, &self.state(|state| audit_channel(&state.permissions))),
+                false => Answer::json(200, &self.named(self.state(|state| audit_channel(&state.permissions)))),
             },
             ("GET", ["channels", _]) => error(404, 10003, "Unknown Channel"),
             ("POST", ["channels", id, "messages"]) if *id == AUDIT_CHANNEL.to_string() => self.post(body),
