@@ -143,6 +143,7 @@ pub struct State {
     pub not_in_guild: bool,
     pub without_commands_scope: bool,
     pub heartbeat: Option<u64>,
+    pub heartbeats: usize,
     pub gateway_connections: Vec<Instant>,
     pub identifies: usize,
     pub resumes: usize,
@@ -279,6 +280,17 @@ impl Discord {
                 }
             }
         });
+    }
+
+    /// Makes the bot log so many hundred warnings: more than half a megabyte for 20, and all of them once this is done.
+    pub async fn flood(&self, hundreds: usize) {
+        for _ in 0..hundreds {
+            for _ in 0..100 {
+                self.broadcast("INTERACTION_CREATE", json!("?"));
+            }
+            // In between, so that no command waits for long behind the flood.
+            self.finished(self.mute(&stranger(), 1)).await;
+        }
     }
 
     /// Makes the gateway do something with every connection.
@@ -556,6 +568,7 @@ impl Discord {
                     };
                     match message["op"].as_u64() {
                         Some(1) => {
+                            self.state(|state| state.heartbeats += 1);
                             if !(message["d"].is_u64() || message["d"].is_null()) {
                                 self.violation(format!("a heartbeat with {}", message["d"]));
                             }
