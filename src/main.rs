@@ -8,9 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tracing::subscriber::set_global_default;
 use wolkvox_bot::app::App;
 use wolkvox_bot::backlog::Backlog;
@@ -32,7 +33,7 @@ copy .env.example to .env and fill it in. README.md describes every variable.";
 
 /// Exit code for a wrong argument or a wrong configuration.
 const UNUSABLE: u8 = 2;
-/// Exit code when a second signal ends the bot at once.
+/// Exit code when a signal ends `check`, or a second signal the bot, at once.
 const INTERRUPTED: i32 = 130;
 /// How long something that is printed to standard error may take.
 const PRINTING: Duration = Duration::from_secs(1);
@@ -111,10 +112,23 @@ fn run(runtime: &Runtime) -> ExitCode {
     }
 }
 
+/// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.
 fn run_check(runtime: &Runtime) -> ExitCode {
-    let mut out = stdout();
-    let report = Report::new(&mut out, colour());
-    match runtime.block_on(check::check(Draft::from_environment(), report)) {
+    let check = || {
+        let mut out = stdout();
+        let report = Report::new(&mut out, colour());
+        Handle::current().block_on(check::check(Draft::from_environment(), report))
+    };
+    let checked = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            biased;
+            // At once: the check would break noisily if the runtime were ended first.
+            () = signals.any() => std::process::exit(INTERRUPTED),
+            checked = spawn_blocking(check) => checked.unwrap_or_else(|panic| Err(panic.into())),
+        }
+    });
+    match checked {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -152,16 +166,15 @@ fn complain(text: String) {
     let _ = printed.recv_timeout(PRINTING);
 }
 
-/// Completes on the first SIGTERM or SIGINT. The second ends the process at once.
+/// Completes on the first signal. The second ends the process at once.
 fn shutdown(log: Backlog) -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::new()?;
     let (first, received) = oneshot::channel();
     // A task of its own, so that not every command asks for signals.
     tokio::spawn(async move {
-        any(&mut terminate, &mut interrupt).await;
+        signals.any().await;
         let _ = first.send(());
-        any(&mut terminate, &mut interrupt).await;
+        signals.explicit().await;
         tracing::error!("ended at once by a second signal: commands under way were not answered");
         drop(Log(log));
         std::process::exit(INTERRUPTED);
@@ -171,9 +184,47 @@ fn shutdown(log: Backlog) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn any(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the process. Process 1 of a container gets none that it does not ask for.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        // `nohup` has it ignored, and receiving it would undo that.
+        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
     }
+
+    async fn any(&mut self) {
+        let Self { terminate, interrupt, hangup } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hung_up => {}
+        }
+    }
+
+    /// Not SIGHUP: when a terminal is closed, its shell sends one and the system another, and nobody asked for haste.
+    async fn explicit(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Whether whoever started the process has SIGHUP ignored: the lowest bit of a mask that Linux tells.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::bot::{Process, World, check_secrets, check_stand_ins, variables};
+use tokio::process::Command;
+
+use crate::support::bot::{Process, World, binary, check_secrets, check_stand_ins, variables};
 use crate::support::discord::{Discord, Fate, Order, supervisor};
 use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
 
@@ -103,6 +105,37 @@ async fn a_second_signal_ends_the_process_at_once_with_an_error() {
     process.log.until_contains("stopping").await;
     process.signal("TERM");
     assert_eq!(process.ended().await.0, Some(130));
+}
+
+#[tokio::test]
+async fn a_hangup_stops_it_as_well_and_a_second_one_makes_no_haste() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let process = Process::start(&variables(&discord, &wolkvox), &[]);
+    discord.until_ready(1).await;
+    let held = wolkvox.hold();
+    let command = discord.mute(&supervisor(), 1001);
+    wolkvox.until_requests(1).await;
+    process.signal("HUP");
+    process.log.until_contains("stopping").await;
+    process.signal("HUP");
+    held.notify_one();
+    assert!(discord.reply(command).await.starts_with(SUCCESS));
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+    check_stand_ins(&discord, &wolkvox);
+}
+
+#[tokio::test]
+async fn under_nohup_a_hangup_is_still_ignored() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut nohup = Command::new("/bin/sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\"", binary()]);
+    let process = Process::spawn(nohup, &variables(&discord, &wolkvox));
+    discord.until_ready(1).await;
+    process.signal("HUP");
+    assert!(discord.reply(discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
+    assert!(!process.log.text().contains("stopping"));
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
 }
 
 #[tokio::test]
