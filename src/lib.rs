@@ -17,6 +17,7 @@ pub mod access;
 pub mod agent;
 pub mod app;
 pub mod audit;
+pub mod backlog;
 pub mod check;
 pub mod clock;
 pub mod config;

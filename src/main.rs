@@ -1,15 +1,20 @@
 //! The program: reads the arguments and the configuration, starts the log, runs the bot.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what people read on the terminal is printed here")]
+#![allow(clippy::print_stdout, reason = "what people read on the terminal is printed here")]
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tracing::subscriber::set_global_default;
 use wolkvox_bot::app::App;
+use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::Draft;
 use wolkvox_bot::telemetry;
@@ -28,8 +33,10 @@ copy .env.example to .env and fill it in. README.md describes every variable.";
 
 /// Exit code for a wrong argument or a wrong configuration.
 const UNUSABLE: u8 = 2;
-/// Exit code when a second signal ends the bot at once.
+/// Exit code when a signal ends `check`, or a second signal the bot, at once.
 const INTERRUPTED: i32 = 130;
+/// How long something that is printed to standard error may take.
+const PRINTING: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -47,7 +54,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
-            eprintln!("wolkvox-bot: unknown argument {unknown:?}. Try: wolkvox-bot --help");
+            complain(format!("wolkvox-bot: unknown argument {unknown:?}. Try: wolkvox-bot --help\n"));
             ExitCode::from(UNUSABLE)
         }
     }
@@ -63,7 +70,7 @@ fn with_runtime(run: fn(&Runtime) -> ExitCode) -> ExitCode {
             code
         }
         Err(error) => {
-            eprintln!("wolkvox-bot: the system does not let it start: {error}");
+            complain(format!("wolkvox-bot: the system does not let it start: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -73,53 +80,103 @@ fn run(runtime: &Runtime) -> ExitCode {
     let config = match Draft::from_environment().finish() {
         Ok(config) => config,
         Err(problems) => {
-            eprint!("wolkvox-bot can't start. {problems}");
+            complain(format!("wolkvox-bot can't start. {problems}"));
             return ExitCode::from(UNUSABLE);
         }
     };
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour, std::io::stdout);
-    let result = set_global_default(log).map_err(|error| error.to_string()).and_then(|()| {
-        let app = App::build(config).map_err(|error| wolkvox_bot::net::error_chain(&error))?;
+    let log = match Backlog::start(stdout()) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(format!("wolkvox-bot: the system does not let it start: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let log = Log(log);
+    let subscriber = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour(), log.0.clone());
+    let result = set_global_default(subscriber).map_err(|error| error.to_string()).and_then(|()| {
+        // Standard error would hold the whole bot up if it is a pipe that nobody reads.
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         runtime.block_on(async {
-            let shutdown = shutdown().map_err(|error| format!("signals can't be received: {error}"))?;
+            let shutdown = shutdown(log.0.clone()).map_err(|error| format!("signals can't be received: {error}"))?;
+            let app = App::build(config).map_err(|error| wolkvox_bot::net::error_chain(&error))?;
             app.run(shutdown).await.map_err(|error| error.to_string())
         })
     });
+    drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wolkvox-bot ended. {error}");
+            complain(format!("wolkvox-bot ended. {error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
+/// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.
 fn run_check(runtime: &Runtime) -> ExitCode {
-    let mut out = std::io::stdout();
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let report = Report::new(&mut out, colour);
-    match runtime.block_on(check::check(Draft::from_environment(), report)) {
+    let check = || {
+        let mut out = stdout();
+        let report = Report::new(&mut out, colour());
+        Handle::current().block_on(check::check(Draft::from_environment(), report))
+    };
+    let checked = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            biased;
+            // At once: the check would break noisily if the runtime were ended first.
+            () = signals.any() => std::process::exit(INTERRUPTED),
+            checked = spawn_blocking(check) => checked.unwrap_or_else(|panic| Err(panic.into())),
+        }
+    });
+    match checked {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("wolkvox-bot: the report can't be written: {error}");
+            complain(format!("wolkvox-bot: the report can't be written: {error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Completes on the first SIGTERM or SIGINT. The second ends the process at once.
-fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+fn colour() -> bool {
+    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// The log of this process. However the process ends, what waits to be written is written first.
+struct Log(Backlog);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let lost = self.0.finish();
+        if lost > 0 {
+            complain(format!("wolkvox-bot: {lost} records of the log could not be written\n"));
+        }
+    }
+}
+
+/// Prints to standard error, and does not wait for long if that is a pipe that nobody reads.
+fn complain(text: String) {
+    let (done, printed) = mpsc::channel();
+    let print = move || {
+        let _ = stderr().write_all(text.as_bytes());
+        let _ = done.send(());
+    };
+    // Without a thread there is no sender, and nothing to wait for.
+    let _ = thread::Builder::new().spawn(print);
+    let _ = printed.recv_timeout(PRINTING);
+}
+
+/// Completes on the first signal. The second ends the process at once.
+fn shutdown(log: Backlog) -> io::Result<impl Future<Output = ()>> {
+    let mut signals = Signals::new()?;
     let (first, received) = oneshot::channel();
     // A task of its own, so that not every command asks for signals.
     tokio::spawn(async move {
-        any(&mut terminate, &mut interrupt).await;
+        signals.any().await;
         let _ = first.send(());
-        any(&mut terminate, &mut interrupt).await;
+        signals.explicit().await;
         tracing::error!("ended at once by a second signal: commands under way were not answered");
+        drop(Log(log));
         std::process::exit(INTERRUPTED);
     });
     Ok(async move {
@@ -127,9 +184,47 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn any(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the process. Process 1 of a container gets none that it does not ask for.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        // `nohup` has it ignored, and receiving it would undo that.
+        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
     }
+
+    async fn any(&mut self) {
+        let Self { terminate, interrupt, hangup } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hung_up => {}
+        }
+    }
+
+    /// Not SIGHUP: when a terminal is closed, its shell sends one and the system another, and nobody asked for haste.
+    async fn explicit(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Whether whoever started the process has SIGHUP ignored: the lowest bit of a mask that Linux tells.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

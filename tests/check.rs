@@ -1,11 +1,12 @@
 //! `wolkvox-bot check`: everything but a microphone.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::bot::{Process, World, check_secrets, check_stand_ins, draft, variables};
-use crate::support::discord::{APPLICATION, AUDIT_CHANNEL, Discord, SUPERVISOR_ROLE};
+use crate::support::discord::{APPLICATION, AUDIT_CHANNEL, Discord, Fate, SUPERVISOR_ROLE};
 use crate::support::http::Answer;
 use crate::support::wolkvox::{self, Wolkvox};
 
@@ -171,6 +172,30 @@ async fn names_from_discord_can_steer_no_terminal() {
         assert!(checked.printed.lines().any(|line| line.ends_with(&format!("{name}{end}"))), "{}", checked.printed);
     }
     assert_eq!(checked.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_at_once() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+        discord.state(|state| state.other_fates.push_back(Fate::Slow(Duration::from_secs(600))));
+        let mut process = Process::start(&variables(&discord, &wolkvox), &["check"]);
+        discord.until("Discord was asked", |state| state.other_fates.is_empty()).await;
+        process.signal(signal);
+        assert_eq!(process.ended().await, (Some(130), String::new()));
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_though_nobody_reads_what_it_prints() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| state.other_fates.push_back(Fate::Accept));
+    let (mut process, unread) = Process::start_unread(&variables(&discord, &wolkvox), &["check"], true);
+    // There was room for the first line. The second tells what Discord says.
+    discord.until("Discord was asked", |state| state.other_fates.is_empty()).await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await.0, Some(130));
+    drop(unread);
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 use wolkvox_bot::telemetry::{self, Filter, Format};
 
-use crate::support::bot::{Process, check_secrets, variables};
-use crate::support::discord::{Discord, Fate, second_supervisor, stranger, supervisor};
-use crate::support::wolkvox::{self, Wolkvox};
+use crate::support::bot::{Log, Process, check_secrets, check_stand_ins, variables};
+use crate::support::discord::{Actor, Discord, Fate, second_supervisor, stranger, supervisor};
+use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
 
 /// What the process logs over a life with all kinds of exchanges.
 async fn life(format: &str, filter: &str) -> Vec<String> {
@@ -88,6 +88,86 @@ async fn audit_records_stay_when_the_log_is_turned_down() {
     assert_eq!(lines.len(), 6, "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains(" audit: ")), "{lines:#?}");
     assert_eq!(life("text", "off,audit=off").await, Vec::<String>::new());
+}
+
+/// What the log says is missing.
+fn missing(log: &Log, target: &str) -> u64 {
+    let lines = log.lines();
+    let records = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told = records.filter(|record| record["target"] == target);
+    told.filter_map(|record| record["fields"]["records"].as_u64()).sum()
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_nobody_up_and_keeps_every_audit_record() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| state.heartbeat = Some(1_000));
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("LOG_FORMAT", "json".to_owned());
+    variables.insert("RUST_LOG", "warn".to_owned());
+    let (mut process, unread) = Process::start_unread(&variables, &[], false);
+    discord.until_ready(1).await;
+    discord.flood(20).await;
+    let commands: Vec<u64> = (1001..1021).map(|agent| discord.mute(&supervisor(), agent)).collect();
+    for command in &commands {
+        assert!(discord.reply(*command).await.starts_with(SUCCESS));
+    }
+    let heartbeats = discord.state(|state| state.heartbeats);
+    discord.until("heartbeats go on", |state| state.heartbeats >= heartbeats + 2).await;
+
+    process.read(unread);
+    let log = process.log.clone();
+    log.until("it tells what is missing", |log| missing(log, "wolkvox_bot::backlog") > 0).await;
+    for command in commands {
+        assert_eq!(log.outcome(command).await, "done");
+    }
+    let shown = log.lines().iter().filter(|line| line.contains("an interaction was left alone")).count();
+    assert!(shown > 0, "what came before is still there");
+    // On a busy machine the bot may have had something else to warn of.
+    let counted = shown as u64 + missing(&log, "wolkvox_bot::backlog");
+    assert!((2_000..2_010).contains(&counted), "{counted}");
+    assert_eq!(missing(&log, "audit"), 0);
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+    check_stand_ins(&discord, &wolkvox);
+}
+
+#[tokio::test]
+async fn even_audit_records_have_a_limit_and_the_log_tells_how_many_are_missing() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("LOG_FORMAT", "json".to_owned());
+    let (mut process, unread) = Process::start_unread(&variables, &[], false);
+    discord.until_ready(1).await;
+    let wordy = Actor { name: "x".repeat(1 << 19).leak(), ..stranger() };
+    let mut commands = Vec::new();
+    while commands.len() < 12 {
+        commands.push(discord.mute(&wordy, 1001));
+        discord.reply(commands[commands.len() - 1]).await;
+    }
+    process.read(unread);
+    let log = process.log.clone();
+    log.until("it tells what is missing", |log| missing(log, "audit") > 0).await;
+    let shown = commands.iter().filter(|command| !log.audits_of(**command).is_empty()).count();
+    assert!(shown > 4, "{shown}");
+    assert_eq!(shown as u64 + missing(&log, "audit"), 12);
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn without_a_reader_the_bot_goes_on_working() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let (mut process, reader) = Process::start_unread(&variables(&discord, &wolkvox), &[], false);
+    drop(reader);
+    discord.until_ready(1).await;
+    for agent in 1001..1004 {
+        assert!(discord.reply(discord.mute(&supervisor(), agent)).await.starts_with(SUCCESS));
+    }
+    process.signal("TERM");
+    let (code, told) = process.ended().await;
+    assert_eq!(code, Some(0));
+    assert!(told.ends_with(" records of the log could not be written\n") && told.lines().count() == 1, "{told}");
 }
 
 /// What a log writes, with records of our own making.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::process::Command;
 use wolkvox_bot::config::Config;
 
-use crate::support::bot::{Process, World, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, supervisor};
+use crate::support::bot::{Process, World, binary, check_secrets, check_stand_ins, held_call, variables};
+use crate::support::discord::{Discord, Fate, Order, supervisor};
 use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
 
 const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.";
@@ -96,6 +97,66 @@ async fn a_second_signal_ends_the_process_at_once_with_an_error() {
     process.runs_until_logged("stopping").await;
     process.signal("TERM");
     assert_eq!(process.ended().await.0, Some(130));
+}
+
+#[tokio::test]
+async fn a_hangup_stops_it_as_well_and_a_second_one_makes_no_haste() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
+    discord.until_ready(1).await;
+    let held = wolkvox.hold();
+    let command = discord.mute(&supervisor(), 1001);
+    wolkvox.until_requests(1).await;
+    process.signal("HUP");
+    process.log.until_contains("stopping").await;
+    process.signal("HUP");
+    held.notify_one();
+    assert!(discord.reply(command).await.starts_with(SUCCESS));
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+    check_stand_ins(&discord, &wolkvox);
+}
+
+#[tokio::test]
+async fn under_nohup_a_hangup_is_still_ignored() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut nohup = Command::new("/bin/sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\"", binary()]);
+    let mut process = Process::spawn(nohup, &variables(&discord, &wolkvox));
+    discord.until_ready(1).await;
+    process.signal("HUP");
+    assert!(discord.reply(discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
+    assert!(!process.log.text().contains("stopping"));
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn one_signal_ends_it_though_nobody_reads_what_it_prints() {
+    for both in [false, true] {
+        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+        let mut variables = variables(&discord, &wolkvox);
+        variables.insert("RUST_LOG", "trace".to_owned());
+        let (mut process, unread) = Process::start_unread(&variables, &[], both);
+        discord.until_ready(1).await;
+        discord.flood(20).await;
+        assert!(discord.reply(discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
+        process.signal("TERM");
+        let (code, told) = process.ended().await;
+        assert_eq!(code, Some(0));
+        assert_eq!(told.ends_with(" records of the log could not be written\n"), !both, "{told}");
+        drop(unread);
+        check_stand_ins(&discord, &wolkvox);
+    }
+}
+
+#[tokio::test]
+async fn an_error_ends_it_though_nobody_reads_what_it_prints() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let (mut process, unread) = Process::start_unread(&variables(&discord, &wolkvox), &[], true);
+    discord.until_ready(1).await;
+    discord.order(|| Order::Close(4004));
+    assert_eq!(process.ended().await.0, Some(1));
+    drop(unread);
 }
 
 #[tokio::test]

@@ -3,15 +3,17 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, PipeReader, Write as _, pipe};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -309,12 +311,19 @@ pub fn check_secrets(log: &str) {
     }
 }
 
+/// Cargo tells tests where the binary is, but not the sandbox, which shares this file.
+pub fn binary() -> &'static str {
+    let binary = option_env!("CARGO_BIN_EXE_wolkvox-bot");
+    binary.expect("cargo test builds the binary")
+}
+
 /// The binary, in a process of its own.
 pub struct Process {
     child: Child,
     pub log: Log,
-    /// Fills the log until standard output ends, and reads standard error.
-    output: JoinHandle<String>,
+    /// Fills the log until standard output ends.
+    stdout: RefCell<Option<JoinHandle<()>>>,
+    stderr: JoinHandle<String>,
 }
 
 impl Process {
@@ -327,27 +336,60 @@ impl Process {
         variables: &HashMap<&'static str, String>,
         arguments: &[&str],
     ) -> Self {
-        // Cargo tells tests where the binary is, but not the sandbox, which shares this file.
-        let binary = option_env!("CARGO_BIN_EXE_wolkvox-bot");
-        let mut command = Command::new(binary.expect("cargo test builds the binary"));
-        command.args(arguments).env_clear().envs(variables).current_dir(directory);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(directory);
+        Self::spawn(command, variables)
+    }
+
+    /// A command that becomes the binary, such as one that has a signal ignored before.
+    pub fn spawn(mut command: Command, variables: &HashMap<&'static str, String>) -> Self {
+        let (stdout, writer) = pipe().unwrap();
+        command.stdout(writer).stderr(Stdio::piped());
+        let process = Self::spawn_printing(command, variables);
+        process.read(stdout);
+        process
+    }
+
+    /// Standard output is a pipe that nobody reads and that has room for one short line, no record of a log. So is
+    /// standard error if `both` are to be.
+    pub fn start_unread(
+        variables: &HashMap<&'static str, String>,
+        arguments: &[&str],
+        both: bool,
+    ) -> (Self, PipeReader) {
+        let (stdout, mut writer) = pipe().unwrap();
+        let size = rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+        writer.write_all("\n".repeat(size - 50).as_bytes()).unwrap();
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(std::env::temp_dir());
+        command.stderr(if both { writer.try_clone().unwrap().into() } else { Stdio::piped() }).stdout(writer);
+        (Self::spawn_printing(command, variables), stdout)
+    }
+
+    /// To standard output and error as the command has them already.
+    fn spawn_printing(mut command: Command, variables: &HashMap<&'static str, String>) -> Self {
+        command.env_clear().envs(variables).stdin(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        let log = Log::default();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let written = log.clone();
-        let mut errors = child.stderr.take().unwrap();
-        let output = tokio::spawn(async move {
-            let stdout = async {
-                while let Ok(Some(line)) = lines.next_line().await {
-                    written.push(line);
-                }
-            };
+        let errors = child.stderr.take();
+        let stderr = tokio::spawn(async move {
             let mut text = String::new();
-            let _ = tokio::join!(stdout, errors.read_to_string(&mut text));
+            if let Some(mut errors) = errors {
+                let _ = errors.read_to_string(&mut text).await;
+            }
             text
         });
-        Self { child, log, output }
+        Self { child, log: Log::default(), stdout: RefCell::default(), stderr }
+    }
+
+    /// Reads standard output into the log, from now on.
+    pub fn read(&self, stdout: PipeReader) {
+        let mut lines = BufReader::new(Receiver::from_owned_fd(stdout.into()).unwrap()).lines();
+        let log = self.log.clone();
+        self.stdout.replace(Some(tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push(line);
+            }
+        })));
     }
 
     /// Does something beside the process, and fails at once when the process ends meanwhile.
@@ -365,8 +407,17 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
+            "KILL" => Signal::KILL,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            _ => panic!("which signal is {name}?"),
+        };
+        let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub async fn ended(&mut self) -> (Option<i32>, String) {
@@ -376,6 +427,10 @@ impl Process {
     /// The exit code, and what was printed to standard error. The log is complete then.
     async fn end(&mut self) -> (Option<i32>, String) {
         let status = self.child.wait().await.unwrap();
-        (status.code(), (&mut self.output).await.unwrap())
+        if let Some(stdout) = self.stdout.get_mut() {
+            stdout.await.unwrap();
+        }
+        self.stdout.take();
+        (status.code(), (&mut self.stderr).await.unwrap())
     }
 }

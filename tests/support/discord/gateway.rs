@@ -143,6 +143,7 @@ impl Discord {
                     };
                     match message["op"].as_u64() {
                         Some(1) => {
+                            self.state(|state| state.heartbeats += 1);
                             if !(message["d"].is_u64() || message["d"].is_null()) {
                                 self.violation(format!("a heartbeat with {}", message["d"]));
                             }

@@ -202,6 +202,7 @@ pub struct State {
     /// What the names of the application, the server, its roles and channels end in.
     pub names_end: &'static str,
     pub heartbeat: Option<u64>,
+    pub heartbeats: usize,
     pub gateway_connections: Vec<Instant>,
     pub session_starts: SessionStarts,
     pub identifies: usize,
@@ -334,6 +335,17 @@ impl Discord {
                 }
             }
         });
+    }
+
+    /// Makes the bot log so many hundred warnings: more than half a megabyte for 20, and all of them once this is done.
+    pub async fn flood(&self, hundreds: usize) {
+        for _ in 0..hundreds {
+            for _ in 0..100 {
+                self.broadcast("INTERACTION_CREATE", json!("?"));
+            }
+            // In between, so that no command waits for long behind the flood.
+            self.finished(self.mute(&stranger(), 1)).await;
+        }
     }
 
     /// Makes the gateway do something with every connection.
