@@ -22,6 +22,7 @@ pub mod check;
 pub mod config;
 pub mod directory;
 pub mod discord;
+mod env_file;
 pub mod guard;
 pub mod limits;
 pub mod localized;

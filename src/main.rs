@@ -12,6 +12,8 @@ use tracing::subscriber::set_global_default;
 use wolkvox_bot::app::App;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::Draft;
+use wolkvox_bot::localized::Localized as _;
+use wolkvox_bot::reply::Language;
 use wolkvox_bot::telemetry;
 
 const HELP: &str = "\
@@ -25,6 +27,17 @@ Options: -h, --help         show this
 
 It is configured with environment variables, or with a file .env in the working directory:
 copy .env.example to .env and fill it in. README.md describes every variable.";
+const HELP_IN_SPANISH: &str = "\
+wolkvox-bot: /mute agent_id para Discord, que pulsa el botón MUTE en la aplicación de un agente de Wolkvox
+
+Uso: wolkvox-bot          inicia el bot
+     wolkvox-bot check    revisa la configuración, Discord y Wolkvox, sin tocar ningún micrófono
+
+Opciones: -h, --help         muestra esto
+          -V, --version      muestra la versión
+
+Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
+copia .env.example como .env y llénalo. README.md describe cada variable.";
 
 /// Exit code for a wrong argument or a wrong configuration.
 const UNUSABLE: u8 = 2;
@@ -39,7 +52,7 @@ fn main() -> ExitCode {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
         ["-h" | "--help" | "help"] => {
-            println!("{HELP}");
+            println!("{}", language().pick_for_operator(HELP, HELP_IN_SPANISH));
             ExitCode::SUCCESS
         }
         ["-V" | "--version"] => {
@@ -47,10 +60,16 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
-            eprintln!("wolkvox-bot: unknown argument {unknown:?}. Try: wolkvox-bot --help");
+            let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
+            let try_this = language().pick_for_operator("Try", "Prueba");
+            eprintln!("wolkvox-bot: {what} {unknown:?}. {try_this}: wolkvox-bot --help");
             ExitCode::from(UNUSABLE)
         }
     }
+}
+
+fn language() -> Language {
+    Language::of_operator(|name| std::env::var(name).ok())
 }
 
 /// One thread is enough: the bot waits nearly all the time.
@@ -63,33 +82,45 @@ fn with_runtime(run: fn(&Runtime) -> ExitCode) -> ExitCode {
             code
         }
         Err(error) => {
-            eprintln!("wolkvox-bot: the system does not let it start: {error}");
+            let what =
+                language().pick_for_operator("the system does not let it start", "el sistema no lo deja iniciar");
+            eprintln!("wolkvox-bot: {what}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(runtime: &Runtime) -> ExitCode {
-    let config = match Draft::from_environment().finish() {
+    let draft = Draft::from_environment();
+    let language = draft.language;
+    for warning in &draft.warnings {
+        eprintln!("wolkvox-bot: {warning}");
+    }
+    let config = match draft.finish() {
         Ok(config) => config,
         Err(problems) => {
-            eprint!("wolkvox-bot can't start. {problems}");
+            let what = language.pick_for_operator("wolkvox-bot can't start.", "wolkvox-bot no puede iniciar.");
+            eprint!("{what} {problems}");
             return ExitCode::from(UNUSABLE);
         }
     };
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour, std::io::stdout);
     let result = set_global_default(log).map_err(|error| error.to_string()).and_then(|()| {
-        let app = App::build(config).map_err(|error| wolkvox_bot::net::error_chain(&error))?;
+        let app = App::build(config)
+            .map_err(|error| language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish()))?;
         runtime.block_on(async {
-            let shutdown = shutdown().map_err(|error| format!("signals can't be received: {error}"))?;
-            app.run(shutdown).await.map_err(|error| error.to_string())
+            let shutdown = shutdown().map_err(|error| {
+                let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
+                format!("{what}: {error}")
+            })?;
+            app.run(shutdown).await.map_err(|error| error.in_language(language))
         })
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wolkvox-bot ended. {error}");
+            eprintln!("{} {error}", language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó."));
             ExitCode::FAILURE
         }
     }
@@ -103,7 +134,8 @@ fn run_check(runtime: &Runtime) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("wolkvox-bot: the report can't be written: {error}");
+            let what = language().pick_for_operator("the report can't be written", "no se puede escribir el informe");
+            eprintln!("wolkvox-bot: {what}: {error}");
             ExitCode::FAILURE
         }
     }

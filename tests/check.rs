@@ -65,11 +65,11 @@ async fn a_command_that_is_not_registered_yet_is_a_warning() {
 #[tokio::test]
 async fn one_missing_role_is_a_warning_and_none_at_all_a_failure() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let one = check(&discord, &wolkvox, &[("ALLOWED_ROLE_IDS", &format!("{SUPERVISOR_ROLE},4711"))]).await;
-    assert!(one.printed.contains("warn  Role: the server has no role 4711. Check ALLOWED_ROLE_IDS"), "{}", one.printed);
+    let one = check(&discord, &wolkvox, &[("ALLOWED_ROLE_IDS", &format!("{SUPERVISOR_ROLE},4711000000000000000"))]).await;
+    assert!(one.printed.contains("warn  Role: the server has no role 4711000000000000000. Check ALLOWED_ROLE_IDS"), "{}", one.printed);
     assert_eq!(one.code, Some(0));
-    let none = check(&discord, &wolkvox, &[("ALLOWED_ROLE_IDS", "4711,4712")]).await;
-    assert!(none.printed.contains("FAIL  Role: the server has no role 4711."), "{}", none.printed);
+    let none = check(&discord, &wolkvox, &[("ALLOWED_ROLE_IDS", "4711000000000000000,4712000000000000000")]).await;
+    assert!(none.printed.contains("FAIL  Role: the server has no role 4711000000000000000."), "{}", none.printed);
     assert_eq!(none.code, Some(1));
 }
 
@@ -84,12 +84,12 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         ),
         (("DISCORD_TOKEN", ""), "FAIL  DISCORD_TOKEN: it is missing.", "ok    Wolkvox token: valid"),
         (
-            ("DISCORD_GUILD_ID", "4711"),
+            ("DISCORD_GUILD_ID", "4711000000000000000"),
             "FAIL  Server: the bot is not in the server that DISCORD_GUILD_ID names.",
             "ok    Wolkvox token: valid",
         ),
         (
-            ("AUDIT_CHANNEL_ID", "4711"),
+            ("AUDIT_CHANNEL_ID", "4711000000000000000"),
             "FAIL  Audit channel: the bot can't see it. Check AUDIT_CHANNEL_ID",
             "ok    Wolkvox token: valid",
         ),
