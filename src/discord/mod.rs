@@ -6,6 +6,7 @@ mod handler;
 mod interaction;
 pub(crate) mod markdown;
 mod mute;
+pub mod permissions;
 mod response;
 mod rest;
 
@@ -20,7 +21,7 @@ pub use gateway::{Gateway, GatewayError};
 pub use handler::Handler;
 pub use interaction::Payload;
 pub use response::Visibility;
-pub use rest::{Application, Guild, Rest, RestError, Role};
+pub use rest::{Application, Channel, Guild, Rest, RestError, Role};
 
 use crate::access::Allowlist;
 use crate::directory::Directory;
