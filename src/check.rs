@@ -2,10 +2,15 @@
 
 use std::io::{self, Write};
 
+use serenity::model::id::ChannelId;
+
 use crate::config::Draft;
+use crate::discord::permissions::{Sending, sending_in};
 use crate::discord::{Application, Guild, Rest, RestError};
-use crate::net::{self, Tls};
+use crate::localized::Localized as _;
+use crate::net::{ClientError, Tls, error_chain};
 use crate::outcome::Refusal;
+use crate::reply::Language;
 use crate::telemetry::OneLine;
 use crate::wolkvox::{InformationError, TokenInfo, Wolkvox};
 
@@ -14,12 +19,17 @@ pub struct Report<'a> {
     out: &'a mut dyn Write,
     colour: bool,
     failed: bool,
+    language: Language,
 }
 
 impl<'a> Report<'a> {
     /// A report to `out`, in colour or plain.
     pub fn new(out: &'a mut dyn Write, colour: bool) -> Self {
-        Self { out, colour, failed: false }
+        Self { out, colour, failed: false, language: Language::default() }
+    }
+
+    fn pick<T>(&self, english: T, spanish: T) -> T {
+        self.language.pick_for_operator(english, spanish)
     }
 
     fn line(&mut self, colour: u8, mark: &str, text: &str) -> io::Result<()> {
@@ -32,112 +42,176 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn ok(&mut self, text: &str) -> io::Result<()> {
-        self.line(32, "ok", text)
+    fn ok(&mut self, english: impl AsRef<str>, spanish: impl AsRef<str>) -> io::Result<()> {
+        self.line(32, "ok", self.pick(english.as_ref(), spanish.as_ref()))
     }
 
-    fn warn(&mut self, text: &str) -> io::Result<()> {
-        self.line(33, "warn", text)
+    fn warn(&mut self, english: impl AsRef<str>, spanish: impl AsRef<str>) -> io::Result<()> {
+        self.line(33, self.pick("warn", "aviso"), self.pick(english.as_ref(), spanish.as_ref()))
     }
 
-    fn fail(&mut self, text: &str) -> io::Result<()> {
+    fn fail(&mut self, english: impl AsRef<str>, spanish: impl AsRef<str>) -> io::Result<()> {
         self.failed = true;
-        self.line(31, "FAIL", text)
+        self.line(31, self.pick("FAIL", "FALLO"), self.pick(english.as_ref(), spanish.as_ref()))
     }
 }
 
-/// Checks everything and reports it; true when the bot would work.
+/// Checks everything and reports it, in the language of whoever runs the bot; true when the bot would work.
 ///
 /// # Errors
 /// When the report can't be written.
 pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
+    report.language = draft.language;
     match draft.clone().finish() {
-        Ok(_) => report.ok("Configuration: complete")?,
+        Ok(_) => report.ok("Configuration: complete", "Configuración: completa")?,
         Err(problems) => {
-            for problem in &problems.problems {
-                report.fail(&format!("{}: {}. {}.", problem.variable, problem.problem, problem.remedy))?;
+            for problem in problems.problems.iter().map(ToString::to_string) {
+                report.fail(&problem, &problem)?;
             }
         }
+    }
+    for warning in draft.warnings.iter().map(ToString::to_string) {
+        report.warn(&warning, &warning)?;
+    }
+    if draft.discord.is_none() && draft.wolkvox.is_none() {
+        report.warn(
+            "Discord, the audit channel and Wolkvox: not checked; mend the settings first, as said above",
+            "Discord, el canal de auditoría y Wolkvox: sin revisar; corrige antes la configuración, como se dijo \
+             arriba",
+        )?;
+        return Ok(false);
     }
     let tls = match Tls::load() {
         Ok(tls) => tls,
         Err(error) => {
-            report.fail(&format!("TLS: it can't be set up: {error}"))?;
+            report.fail(format!("TLS: it can't be set up: {error}"), format!("TLS: no se puede preparar: {error}"))?;
             return Ok(false);
         }
     };
-    let mut invite = None;
-    match draft.discord.as_ref().map(|settings| Rest::new(settings, &tls)) {
-        Some(Ok(rest)) => invite = discord(&rest, &draft, &mut report).await?,
-        Some(Err(error)) => report.fail(&format!("Discord: {}", net::error_chain(&error)))?,
-        None => report.fail("Discord: not checked; mend DISCORD_TOKEN or DISCORD_API_URL first, as said above")?,
+    let rest = draft.discord.as_ref().map(|settings| Rest::new(settings, &tls));
+    let application = match &rest {
+        Some(Ok(rest)) => discord(rest, &draft, &mut report).await?,
+        Some(Err(error)) => {
+            client_error("Discord", error, &mut report)?;
+            None
+        }
+        None => {
+            report.warn(
+                "Discord: not checked; mend DISCORD_TOKEN or DISCORD_API_URL first, as said above",
+                "Discord: sin revisar; corrige antes DISCORD_TOKEN o DISCORD_API_URL, como se dijo arriba",
+            )?;
+            None
+        }
+    };
+    match (draft.audit_channel, &rest, &application) {
+        (Some(None), _, _) => report.ok(
+            "Audit channel: none (AUDIT_CHANNEL_ID is not set)",
+            "Canal de auditoría: ninguno (AUDIT_CHANNEL_ID no está definida)",
+        )?,
+        (Some(Some(channel)), Some(Ok(rest)), Some(application)) => {
+            audit_channel(rest, application, channel, &draft, &mut report).await?;
+        }
+        _ => report.warn(
+            "Audit channel: not checked; mend what failed first, as said above",
+            "Canal de auditoría: sin revisar; corrige antes lo que falló, como se dijo arriba",
+        )?,
     }
     match draft.wolkvox.as_ref().map(|settings| Wolkvox::new(settings, &tls)) {
         Some(Ok(client)) => wolkvox(client.token_info().await, &mut report)?,
-        Some(Err(error)) => report.fail(&format!("Wolkvox: {}", net::error_chain(&error)))?,
-        None => report.fail("Wolkvox: not checked; mend the WOLKVOX_ variables first, as said above")?,
+        Some(Err(error)) => {
+            report.fail(format!("Wolkvox: {}", error_chain(&error)), format!("Wolkvox: {}", error.spanish()))?
+        }
+        None => report.warn(
+            "Wolkvox: not checked; mend the WOLKVOX_ variables first, as said above",
+            "Wolkvox: sin revisar; corrige antes las variables WOLKVOX_, como se dijo arriba",
+        )?,
     }
-    if let Some(invite) = invite {
-        writeln!(report.out, "\nTo invite the bot to a server: {invite}")?;
+    if let Some(application) = application {
+        let to_invite = report.pick("To invite the bot to a server", "Para invitar al bot a un servidor");
+        writeln!(report.out, "\n{to_invite}: {}", application.invite_link())?;
     }
     Ok(!report.failed)
 }
 
-/// Everything at Discord; gives the invite link.
-async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Result<Option<String>> {
+fn client_error(service: &str, error: &ClientError, report: &mut Report<'_>) -> io::Result<()> {
+    report.fail(format!("{service}: {}", error_chain(error)), format!("{service}: {}", error.spanish()))
+}
+
+/// The bot, its server and its command at Discord; gives who it is.
+async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Result<Option<Application>> {
     let application = match rest.application().await {
         Ok(application) => application,
         Err(error) if error.status() == Some(401) => {
             report.fail(
                 "Discord token: Discord does not accept it. Copy it again into DISCORD_TOKEN from \
                  https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\".",
+                "Token de Discord: Discord no lo acepta. Cópialo de nuevo en DISCORD_TOKEN desde \
+                 https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\".",
             )?;
             return Ok(None);
         }
         Err(RestError::NoAnswer(error)) if error.names_its_remedy() => {
-            report.fail(&format!("Discord: {error}."))?;
+            report.fail(format!("Discord: {error}."), format!("Discord: {}.", error.spanish()))?;
             return Ok(None);
         }
         Err(error) => {
-            report.fail(&format!(
-                "Discord: {error}. Check this machine's connection to the internet, and DISCORD_API_URL if it is set."
-            ))?;
+            report.fail(
+                format!(
+                    "Discord: {error}. Check this machine's connection to the internet, and DISCORD_API_URL if it is \
+                     set."
+                ),
+                format!(
+                    "Discord: {}. Revisa la conexión de esta máquina a internet, y DISCORD_API_URL si está definida.",
+                    error.spanish()
+                ),
+            )?;
             return Ok(None);
         }
     };
-    report.ok(&format!("Discord token: the bot is {}", application.name))?;
+    report.ok(
+        format!("Discord token: the bot is {}", application.name),
+        format!("Token de Discord: el bot es {}", application.name),
+    )?;
     match draft.guild {
-        None => report.fail("Server: not checked; mend DISCORD_GUILD_ID first, as said above")?,
+        None => report.warn(
+            "Server: not checked; mend DISCORD_GUILD_ID first, as said above",
+            "Servidor: sin revisar; corrige antes DISCORD_GUILD_ID, como se dijo arriba",
+        )?,
         Some(guild_id) => match rest.guild(guild_id).await {
             Ok(guild) => {
-                report.ok(&format!("Server: {}", guild.name))?;
+                report.ok(format!("Server: {}", guild.name), format!("Servidor: {}", guild.name))?;
                 roles(&guild, draft, report)?;
                 let registered = rest.is_registered(application.id, guild_id).await;
                 command(registered, &application, report)?;
             }
-            Err(error) if is_absent(&error) => report.fail(&format!(
-                "Server: the bot is not in the server that DISCORD_GUILD_ID names. Check the id, and open this link \
-                 to invite the bot: {}",
-                application.invite_link()
-            ))?,
-            Err(error) => report.fail(&format!("Server: {error}. Try again in a moment."))?,
+            Err(error) if is_absent(&error) => {
+                let invite = application.invite_link();
+                report.fail(
+                    format!(
+                        "Server: the bot is not in the server that DISCORD_GUILD_ID names. Check the id, and open this \
+                         link to invite the bot: {invite}"
+                    ),
+                    format!(
+                        "Servidor: el bot no está en el servidor que nombra DISCORD_GUILD_ID. Revisa el ID y abre este \
+                         enlace para invitar al bot: {invite}"
+                    ),
+                )?;
+            }
+            Err(error) => failed_request("Server", "Servidor", &error, report)?,
         },
     }
-    if let Some(Some(channel)) = draft.audit_channel {
-        match rest.channel(channel).await {
-            Ok(name) => report.ok(&format!("Audit channel: #{name}"))?,
-            Err(error) if is_absent(&error) => report.fail(
-                "Audit channel: the bot can't see it. Check AUDIT_CHANNEL_ID, and let the bot view the channel and \
-                 send messages in it.",
-            )?,
-            Err(error) => report.fail(&format!("Audit channel: {error}. Try again in a moment."))?,
-        }
-    }
-    Ok(Some(application.invite_link()))
+    Ok(Some(application))
 }
 
 fn is_absent(error: &RestError) -> bool {
     matches!(error.status(), Some(403 | 404))
+}
+
+fn failed_request(english: &str, spanish: &str, error: &RestError, report: &mut Report<'_>) -> io::Result<()> {
+    report.fail(
+        format!("{english}: {error}. Try again in a moment."),
+        format!("{spanish}: {}. Inténtalo de nuevo en un momento.", error.spanish()),
+    )
 }
 
 fn roles(guild: &Guild, draft: &Draft, report: &mut Report<'_>) -> io::Result<()> {
@@ -146,13 +220,17 @@ fn roles(guild: &Guild, draft: &Draft, report: &mut Report<'_>) -> io::Result<()
     let none = allowlist.roles().iter().all(|role| name(*role).is_none());
     for role in allowlist.roles() {
         match name(*role) {
-            Some(name) => report.ok(&format!("Role: {name}"))?,
+            Some(name) => report.ok(format!("Role: {name}"), format!("Rol: {name}"))?,
             None => {
-                let text = format!(
-                    "Role: the server has no role {role}. Check ALLOWED_ROLE_IDS (right-click a role in the \
-                     server's settings, \"Copy Role ID\")."
+                let english = format!(
+                    "Role: the server has no role {role}. Check ALLOWED_ROLE_IDS (right-click a role in the server's \
+                     settings, \"Copy Role ID\")."
                 );
-                if none { report.fail(&text)? } else { report.warn(&text)? }
+                let spanish = format!(
+                    "Rol: el servidor no tiene el rol {role}. Revisa ALLOWED_ROLE_IDS (clic derecho en un rol en los \
+                     ajustes del servidor, \"Copiar ID del rol\")."
+                );
+                if none { report.fail(english, spanish)? } else { report.warn(english, spanish)? }
             }
         }
     }
@@ -161,70 +239,163 @@ fn roles(guild: &Guild, draft: &Draft, report: &mut Report<'_>) -> io::Result<()
 
 fn command(registered: Result<bool, RestError>, application: &Application, report: &mut Report<'_>) -> io::Result<()> {
     match registered {
-        Ok(true) => report.ok("Command: /mute is registered"),
-        Ok(false) => report.warn("Command: /mute is not registered yet; starting the bot does it"),
-        Err(error) if is_absent(&error) => report.fail(&format!(
-            "Command: the bot may not add commands to the server that DISCORD_GUILD_ID names. Open this link to \
-             invite it again: {}",
-            application.invite_link()
-        )),
-        Err(error) => report.fail(&format!("Command: {error}. Try again in a moment.")),
+        Ok(true) => report.ok("Command: /mute is registered", "Comando: /mute está registrado"),
+        Ok(false) => report.warn(
+            "Command: /mute is not registered yet; starting the bot does it",
+            "Comando: /mute aún no está registrado; se registra al iniciar el bot",
+        ),
+        Err(error) if is_absent(&error) => {
+            let invite = application.invite_link();
+            report.fail(
+                format!(
+                    "Command: the bot may not add commands to the server that DISCORD_GUILD_ID names. Open this link \
+                     to invite it again: {invite}"
+                ),
+                format!(
+                    "Comando: el bot no puede agregar comandos en el servidor que nombra DISCORD_GUILD_ID. Abre este \
+                     enlace para invitarlo de nuevo: {invite}"
+                ),
+            )
+        }
+        Err(error) => failed_request("Command", "Comando", &error, report),
+    }
+}
+
+async fn audit_channel(
+    rest: &Rest,
+    application: &Application,
+    id: ChannelId,
+    draft: &Draft,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    let channel = match rest.channel(id).await {
+        Ok(channel) => channel,
+        Err(error) if is_absent(&error) => {
+            return report.fail(
+                "Audit channel: the bot can't see it. Check AUDIT_CHANNEL_ID, and let the bot view the channel and \
+                 send messages in it.",
+                "Canal de auditoría: el bot no puede verlo. Revisa AUDIT_CHANNEL_ID, y permite que el bot vea el \
+                 canal y envíe mensajes en él.",
+            );
+        }
+        Err(error) => return failed_request("Audit channel", "Canal de auditoría", &error, report),
+    };
+    let name = &channel.name;
+    match sending_in(rest, &channel, application.bot()).await {
+        Ok(Sending::Allowed) if draft.guild.is_some() && draft.guild != channel.guild_id => report.warn(
+            format!("Audit channel: #{name} is in another server than DISCORD_GUILD_ID names. Check AUDIT_CHANNEL_ID."),
+            format!(
+                "Canal de auditoría: #{name} está en un servidor distinto del que nombra DISCORD_GUILD_ID. Revisa \
+                 AUDIT_CHANNEL_ID."
+            ),
+        ),
+        Ok(Sending::Allowed) => report.ok(format!("Audit channel: #{name}"), format!("Canal de auditoría: #{name}")),
+        Ok(Sending::Denied) => report.fail(
+            format!(
+                "Audit channel: the bot can see #{name} (AUDIT_CHANNEL_ID), but may not send messages in it. In \
+                 Discord, open \"Edit Channel\", \"Permissions\", add the bot, and allow it \"View Channel\" and \
+                 \"Send Messages\"."
+            ),
+            format!(
+                "Canal de auditoría: el bot puede ver #{name} (AUDIT_CHANNEL_ID), pero no enviar mensajes en él. En \
+                 Discord, abre \"Editar canal\", \"Permisos\", agrega el bot y permítele \"Ver canal\" y \"Enviar \
+                 mensajes\"."
+            ),
+        ),
+        Ok(Sending::Impossible) => report.fail(
+            format!("Audit channel: {name} is not a channel for messages. Check AUDIT_CHANNEL_ID."),
+            format!("Canal de auditoría: {name} no es un canal para mensajes. Revisa AUDIT_CHANNEL_ID."),
+        ),
+        Err(error) => failed_request("Audit channel", "Canal de auditoría", &error, report),
     }
 }
 
 fn wolkvox(info: Result<TokenInfo, InformationError>, report: &mut Report<'_>) -> io::Result<()> {
-    match &info {
-        Err(InformationError::NoAnswer(error)) if error.names_its_remedy() => {
-            return report.fail(&format!("Wolkvox: {error}."));
+    let reachable = |report: &mut Report<'_>| report.ok("Wolkvox: reachable", "Wolkvox: se puede acceder al servidor");
+    match info {
+        Ok(info) => {
+            reachable(report)?;
+            let (english, spanish) = quota(info);
+            report.ok(format!("Wolkvox token: valid{english}"), format!("Token de Wolkvox: válido{spanish}"))
         }
-        Err(error @ InformationError::NoAnswer(_)) => {
-            return report.fail(&format!(
+        Err(InformationError::Refused(rejected)) => {
+            reachable(report)?;
+            refused(rejected.reason, rejected.code, report)
+        }
+        Err(InformationError::NoAnswer(error)) if error.names_its_remedy() => {
+            report.fail(format!("Wolkvox: {error}."), format!("Wolkvox: {}.", error.spanish()))
+        }
+        Err(error @ InformationError::NoAnswer(_)) => report.fail(
+            format!(
                 "Wolkvox: {error}. Check WOLKVOX_SERVER (0042 for https://wv0042.wolkvox.com), WOLKVOX_API_URL if it \
                  is set, and this machine's connection to the internet."
-            ));
-        }
-        Err(InformationError::Unreadable(status)) => {
-            return report.fail(&format!(
+            ),
+            format!(
+                "Wolkvox: {}. Revisa WOLKVOX_SERVER (0042 en https://wv0042.wolkvox.com), WOLKVOX_API_URL si está \
+                 definida, y la conexión de esta máquina a internet.",
+                error.spanish()
+            ),
+        ),
+        Err(InformationError::Unreadable(status)) => report.fail(
+            format!(
                 "Wolkvox: its answer (HTTP {status}) can't be read. Check WOLKVOX_SERVER (0042 for \
                  https://wv0042.wolkvox.com) and WOLKVOX_API_URL if it is set."
-            ));
-        }
-        Ok(_) | Err(InformationError::Refused(_)) => report.ok("Wolkvox: reachable")?,
+            ),
+            format!(
+                "Wolkvox: no se puede leer su respuesta (HTTP {status}). Revisa WOLKVOX_SERVER (0042 en \
+                 https://wv0042.wolkvox.com) y WOLKVOX_API_URL si está definida."
+            ),
+        ),
     }
-    let rejected = match info {
-        Ok(info) => return report.ok(&format!("Wolkvox token: valid{}", quota(info))),
-        Err(InformationError::Refused(rejected)) => rejected,
-        Err(_) => return Ok(()),
-    };
-    match rejected.reason {
+}
+
+fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()> {
+    match reason {
         Refusal::TokenWrong | Refusal::TokenMissing => report.fail(
             "Wolkvox token: it is wrong, expired or deleted. Make a new one in Wolkvox Manager (\"Configuration\", \
              \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN.",
+            "Token de Wolkvox: no es válido, venció o fue eliminado. Crea uno nuevo en Wolkvox Manager \
+             (\"Configuración\", \"Integraciones\", \"Tokens\") y ponlo en WOLKVOX_TOKEN.",
         ),
         Refusal::DailyLimit => report.fail(
             "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's calls for today are spent. Wait until \
              tomorrow, or ask Wolkvox for more.",
+            "Token de Wolkvox: WOLKVOX_TOKEN es aceptado, pero se agotaron las llamadas de hoy de la operación. Espera \
+             hasta mañana o pide más a Wolkvox.",
         ),
         Refusal::TokenBusy => report.warn(
             "Wolkvox token: WOLKVOX_TOKEN is in use by other calls just now, so its quota can't be told. Give the bot \
              a token of its own.",
+            "Token de Wolkvox: otras llamadas están usando WOLKVOX_TOKEN en este momento, así que no se conoce su \
+             cuota. Dale al bot un token propio.",
         ),
         Refusal::Maintenance => report.fail(
             "Wolkvox token: the server refuses (403), perhaps for maintenance. Try again in some minutes; if it stays \
              like this, make a new WOLKVOX_TOKEN.",
+            "Token de Wolkvox: el servidor lo rechaza (403), quizás por mantenimiento. Inténtalo en unos minutos; si \
+             continúa, crea un WOLKVOX_TOKEN nuevo.",
         ),
-        Refusal::Other => report.warn(&format!(
-            "Wolkvox token: the server does not tell its quota (code {}), so WOLKVOX_TOKEN could not be checked.",
-            rejected.code
-        )),
+        Refusal::Other => report.warn(
+            format!(
+                "Wolkvox token: the server does not tell its quota (code {code}), so WOLKVOX_TOKEN could not be \
+                 checked."
+            ),
+            format!(
+                "Token de Wolkvox: el servidor no informa su cuota (código {code}), así que no se pudo revisar \
+                 WOLKVOX_TOKEN."
+            ),
+        ),
     }
 }
 
-fn quota(info: TokenInfo) -> String {
+/// What is left of today's calls, in English and in Spanish.
+fn quota(info: TokenInfo) -> (String, String) {
     let left = info.left_today.or_else(|| info.limit?.checked_sub(info.used_today?));
     match (left, info.limit) {
-        (Some(left), Some(limit)) => format!(", {left} of {limit} calls left today"),
-        (Some(left), None) => format!(", {left} calls left today"),
-        (None, _) => String::new(),
+        (Some(left), Some(limit)) => {
+            (format!(", {left} of {limit} calls left today"), format!(", quedan {left} de {limit} llamadas hoy"))
+        }
+        (Some(left), None) => (format!(", {left} calls left today"), format!(", quedan {left} llamadas hoy")),
+        (None, _) => (String::new(), String::new()),
     }
 }

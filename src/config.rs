@@ -1,18 +1,22 @@
-//! The settings, from environment variables and `.env`. All mistakes are found at once; no value is ever
-//! shown, since it might be a secret pasted into the wrong line.
+//! The settings, from environment variables and `.env`. All mistakes are found at once, each is told once, and no value
+//! is ever shown, since it might be a secret pasted into the wrong line.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::num::NonZeroU64;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::Url;
 use secrecy::SecretString;
 use serenity::model::id::{ChannelId, GuildId, RoleId};
 
 use crate::access::{Allowlist, InvalidAllowlist};
+use crate::env_file::{self, EnvFile, EnvFileError};
 use crate::limits::Limits;
+use crate::localized::Localized as _;
 use crate::net::BaseUrl;
+use crate::reply::Language;
 use crate::telemetry::{Filter, Format};
 use crate::{discord, wolkvox};
 
@@ -104,28 +108,34 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { variable, problem, remedy } = self;
+        write!(f, "{variable}: {problem}. {remedy}.")
+    }
+}
+
 /// All mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     /// At least one.
     pub problems: Vec<Problem>,
-    nothing_set: bool,
+    /// Where the settings were looked for, or what can be done without any.
+    hint: Option<String>,
+    language: Language,
 }
 
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "These settings need to be mended:\n")?;
+        let head = ("These settings need to be mended:", "Hay que corregir esta configuración:");
+        writeln!(f, "{}\n", self.language.pick_for_operator(head.0, head.1))?;
         for Problem { variable, problem, remedy } in &self.problems {
             writeln!(f, "  {variable}: {problem}.\n      {remedy}.")?;
         }
-        if self.nothing_set {
-            writeln!(
-                f,
-                "\nNothing is set up yet. Copy .env.example to .env, fill it in and start again.\n\
-                 To look around first, without any credentials: cargo run --example sandbox"
-            )?;
+        if let Some(hint) = &self.hint {
+            writeln!(f, "\n{hint}")?;
         }
         Ok(())
     }
@@ -134,6 +144,10 @@ impl fmt::Display for Problems {
 /// The settings as far as they could be read, with all mistakes. [`Draft::finish`] makes a [`Config`] of it.
 #[derive(Clone, Debug)]
 pub struct Draft {
+    /// The language of whoever runs the bot.
+    pub language: Language,
+    /// What does not keep the bot from running, but is probably not meant.
+    pub warnings: Vec<Problem>,
     /// `DISCORD_TOKEN`, `DISCORD_API_URL`.
     pub discord: Option<discord::Settings>,
     /// `WOLKVOX_SERVER`, `WOLKVOX_TOKEN`, `WOLKVOX_TIMEOUT_SECS`, `WOLKVOX_API_URL`.
@@ -155,69 +169,52 @@ pub struct Draft {
 impl Draft {
     /// Reads the environment of this process, and `.env` in the working directory for what is not set there.
     pub fn from_environment() -> Self {
-        let (file, mut problems) = read_env_file(Path::new(".env"));
-        let mut draft = Self::from_lookup(|name| {
-            let set = std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-            set.filter(|value| !value.trim().is_empty()).or_else(|| file.get(name).cloned())
-        });
-        if !problems.is_empty() {
-            problems.append(&mut draft.problems.problems);
-            draft.problems = Problems { problems, nothing_set: false };
-        }
-        draft
+        let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Self::from_sources(environment, &std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")))
+    }
+
+    /// Reads an environment, and `.env` in a directory for what is not set there.
+    pub fn from_sources(environment: impl Fn(&str) -> Option<String>, directory: &Path) -> Self {
+        let file = EnvFile::read(directory);
+        let reader = Reader::new(Language::of_operator(&environment), &environment);
+        Self::read(match &file {
+            Ok(file) => reader.with_file(file, directory),
+            Err(error) => reader.without_file(error, directory),
+        })
     }
 
     /// Reads the settings through a function that gives a variable's value. A blank value counts as none.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
-        let discord_token = reader.token(
-            DISCORD_TOKEN,
-            "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
-        );
-        let guild = reader.required(
-            DISCORD_GUILD_ID,
-            "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \
-             \"Copy Server ID\"",
-            |value| snowflake(value).map(GuildId::from).ok_or_else(|| NOT_AN_ID.to_owned()),
-        );
-        let roles = reader.required(
-            ALLOWED_ROLE_IDS,
-            "In Discord, open the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; several ids \
-             are separated by commas",
-            role_ids,
-        );
+        Self::read(Reader::new(Language::of_operator(&lookup), &lookup))
+    }
+
+    fn read(mut reader: Reader<'_>) -> Self {
+        let language = reader.language;
+        let discord_token = reader.token(DISCORD_TOKEN);
+        let guild =
+            reader.required(DISCORD_GUILD_ID, |value| snowflake(value).map(GuildId::from).ok_or(not_an_id(language)));
+        let roles = reader.required(ALLOWED_ROLE_IDS, |value| role_ids(language, value));
         let allowlist = guild.zip(roles).and_then(|(guild, roles)| reader.allowlist(guild, roles));
-        let server = reader.required(
-            WOLKVOX_SERVER,
-            "It is the part after \"wv\" in the address of your Wolkvox Manager: 0042 for https://wv0042.wolkvox.com",
-            server_code,
-        );
-        let wolkvox_token =
-            reader.token(WOLKVOX_TOKEN, "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"");
+        let server = reader.required(WOLKVOX_SERVER, |value| server_code(value).ok_or(not_a_server(language)));
+        let wolkvox_token = reader.token(WOLKVOX_TOKEN);
+        let (discord_token, wolkvox_token) = reader.in_their_places(discord_token, wolkvox_token);
         let timeout = reader.seconds(WOLKVOX_TIMEOUT_SECS, 1..=120);
         let toggle_guard = reader.seconds(TOGGLE_GUARD_SECS, 0..=600);
         let visibility = reader.choice(
             REPLY_VISIBILITY,
             [("public", discord::Visibility::Public), ("private", discord::Visibility::Private)],
         );
-        let audit_channel = reader.optional(
-            AUDIT_CHANNEL_ID,
-            "In Discord, with the developer mode on, right-click the channel, \"Copy Channel ID\"; or leave it out",
-            |value| snowflake(value).map(ChannelId::from).ok_or_else(|| NOT_AN_ID.to_owned()),
-        );
+        let audit_channel = reader.audit_channel();
         let agent_directory = reader.choice(AGENT_DIRECTORY, [("on", true), ("off", false)]);
         let log_format = reader.choice(LOG_FORMAT, [("text", Format::Text), ("json", Format::Json)]);
-        let log_filter = reader.defaulted(
-            RUST_LOG,
-            "Use off, error, warn, info, debug or trace, or target=level pairs separated by commas",
-            |value| value.parse::<Filter>().map_err(|error| error.to_string()),
-        );
+        let log_filter = reader.log_filter();
         let discord_api = reader.base_url(DISCORD_API_URL, Some(DISCORD_API_URL.default.to_owned()));
         let wolkvox_api = server.map(|server| format!("https://wv{server}.wolkvox.com"));
         let wolkvox_api = reader.base_url(WOLKVOX_API_URL, wolkvox_api);
-
-        let nothing_set = VARIABLES.iter().all(|variable| !variable.required || reader.value(*variable).is_none());
+        let Reader { warnings, problems, hint, .. } = reader;
         Self {
+            language,
+            warnings,
             discord: discord_api.zip(discord_token).map(|(api, token)| discord::Settings { api, token }),
             wolkvox: wolkvox_api.zip(wolkvox_token).zip(timeout).map(|((base, token), timeout)| wolkvox::Settings {
                 base,
@@ -232,7 +229,7 @@ impl Draft {
             agent_directory,
             log_format,
             log_filter,
-            problems: Problems { problems: reader.problems, nothing_set },
+            problems: Problems { problems, hint, language },
         }
     }
 
@@ -260,24 +257,209 @@ impl Draft {
     }
 }
 
-const NOT_AN_ID: &str = "it is not an id, which is a number of 17 to 20 digits";
-
 /// Collects the mistakes while the variables are read one after the other.
 struct Reader<'a> {
+    language: Language,
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    file: Option<&'a EnvFile>,
+    /// Not where a file that can't be read may have them all.
+    tell_missing: bool,
+    hint: Option<String>,
+    warnings: Vec<Problem>,
     problems: Vec<Problem>,
 }
 
-impl Reader<'_> {
-    fn value(&self, variable: Variable) -> Option<String> {
-        let value = (self.lookup)(variable.name)?;
-        let value = value.trim();
-        (!value.is_empty()).then(|| value.to_owned())
+impl<'a> Reader<'a> {
+    fn new(language: Language, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            language,
+            lookup,
+            file: None,
+            tell_missing: true,
+            hint: None,
+            warnings: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
-    fn report(&mut self, variable: Variable, problem: impl Into<String>, remedy: impl Into<String>) {
+    /// Reads `.env` too, and takes note of what is wrong with its lines.
+    fn with_file(mut self, file: &'a EnvFile, directory: &Path) -> Self {
+        self.file = Some(file);
+        for (number, line) in &file.unreadable {
+            // The variable that was meant, as in `WOLKVOX-TOKEN: 7b22…`, is not called missing too.
+            let meant = letters(line);
+            let meant = VARIABLES.iter().find(|variable| meant.starts_with(&letters(variable.name)));
+            self.problems.push(Problem {
+                variable: meant.map_or(env_file::NAME, |variable| variable.name).to_owned(),
+                problem: self.pick(
+                    format!("line {number} of .env can't be read"),
+                    format!("no se puede leer la línea {number} de .env"),
+                ),
+                remedy: self
+                    .pick(
+                        "Write NAME=value; a line that sets nothing begins with #",
+                        "Escribe NOMBRE=valor; una línea que no define nada empieza con #",
+                    )
+                    .to_owned(),
+            });
+        }
+        for variable in VARIABLES {
+            let assignment = file.get(variable.name).filter(|_| self.in_environment(variable).is_none());
+            if let Some(assignment) = assignment.filter(|assignment| assignment.lines.len() > 1) {
+                let lines = assignment.lines.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+                let empty = env_file::unquoted(&assignment.value).is_empty();
+                self.warnings.push(Problem {
+                    variable: variable.name.to_owned(),
+                    problem: self.pick(
+                        format!(
+                            "it is set more than once in .env (lines {lines}); the last one{} counts",
+                            if empty { ", which is empty," } else { "" }
+                        ),
+                        format!(
+                            "está más de una vez en .env (líneas {lines}); vale la última{}",
+                            if empty { ", que está vacía" } else { "" }
+                        ),
+                    ),
+                    remedy: self.pick("Keep one of these lines", "Deja solo una de esas líneas").to_owned(),
+                });
+            }
+        }
+        let path = directory.join(env_file::NAME);
+        let path = path.display();
+        self.hint = Some(self.pick(
+            format!("The environment and the file {path} were read."),
+            format!("Se leyeron las variables de entorno y el archivo {path}."),
+        ));
+        self
+    }
+
+    /// Takes note of why there is no `.env`, and decides whether that is a mistake.
+    fn without_file(mut self, error: &EnvFileError, directory: &Path) -> Self {
+        let required: Vec<&str> =
+            VARIABLES.iter().filter(|variable| variable.required).map(|variable| variable.name).collect();
+        let missing = VARIABLES.iter().filter(|variable| variable.required && self.value(**variable).is_none()).count();
+        let absent = matches!(error, EnvFileError::Absent);
+        let fault = self.file_fault(error, directory, &required.join(", "));
+        if missing == 0 {
+            // Nobody needs the file, but there may be more in it.
+            if !absent {
+                self.warnings.push(fault);
+            }
+        } else if absent && missing < required.len() {
+            self.hint = Some(self.pick(
+                format!("Only the environment was read: there is no file .env in {}.", directory.display()),
+                format!("Solo se leyeron las variables de entorno: no hay un archivo .env en {}.", directory.display()),
+            ));
+        } else {
+            self.problems.push(fault);
+            self.tell_missing = false;
+            if absent {
+                self.hint = Some(
+                    self.pick(
+                        "To look around first, without any credentials: cargo run --example sandbox",
+                        "Para probarlo antes, sin credenciales: cargo run --example sandbox",
+                    )
+                    .to_owned(),
+                );
+            }
+        }
+        self
+    }
+
+    fn file_fault(&self, error: &EnvFileError, directory: &Path, required: &str) -> Problem {
+        let path = directory.join(env_file::NAME);
+        let (directory, path) = (directory.display(), path.display());
+        let (problem, remedy) = match error {
+            EnvFileError::Absent => (
+                self.pick(
+                    format!("there is no such file in {directory}"),
+                    format!("no existe ese archivo en {directory}"),
+                ),
+                self.pick(
+                    format!(
+                        "Copy .env.example to .env there and fill it in, or start wolkvox-bot in the directory that \
+                         has the file. Without a file, set these in the environment: {required}"
+                    ),
+                    format!(
+                        "Copia .env.example como .env allí y llénalo, o inicia wolkvox-bot en el directorio donde \
+                         está el archivo. Sin archivo, define estas variables de entorno: {required}"
+                    ),
+                ),
+            ),
+            EnvFileError::NamedTxt => (
+                self.pick(
+                    format!("there is no such file in {directory}, but one with the name .env.txt"),
+                    format!("no existe ese archivo en {directory}, pero sí uno llamado .env.txt"),
+                ),
+                self.pick(
+                    "Rename it to .env (Windows hides the .txt as long as \"File name extensions\" is off)".to_owned(),
+                    "Cámbiale el nombre a .env (Windows oculta el .txt si \"Extensiones de nombre de archivo\" está \
+                     desactivado)"
+                        .to_owned(),
+                ),
+            ),
+            EnvFileError::Directory => (
+                self.pick(
+                    format!("{path} is a directory, not a file"),
+                    format!("{path} es un directorio, no un archivo"),
+                ),
+                self.pick(
+                    "Remove it and put the file there; Docker makes such a directory where the file to mount is missing"
+                        .to_owned(),
+                    "Elimínalo y pon allí el archivo; Docker crea ese directorio cuando falta el archivo que debe \
+                     montar"
+                        .to_owned(),
+                ),
+            ),
+            EnvFileError::Unreadable(error) => {
+                let (english, spanish) = match error.kind() {
+                    ErrorKind::PermissionDenied => ("permission denied".to_owned(), "permiso denegado".to_owned()),
+                    kind => (kind.to_string(), kind.to_string()),
+                };
+                (
+                    self.pick(
+                        format!("{path} can't be read ({english})"),
+                        format!("no se puede leer {path} ({spanish})"),
+                    ),
+                    self.pick(
+                        "Make the file and its directory readable for the user that runs wolkvox-bot".to_owned(),
+                        "Da permiso de lectura del archivo y su directorio al usuario que ejecuta \
+                         wolkvox-bot".to_owned(),
+                    ),
+                )
+            }
+            EnvFileError::NotUtf8 => (
+                self.pick(format!("{path} is not UTF-8 text"), format!("{path} no es texto UTF-8")),
+                self.pick(
+                    "Save it with the encoding UTF-8 in your editor".to_owned(),
+                    "Guárdalo con la codificación UTF-8 en tu editor".to_owned(),
+                ),
+            ),
+        };
+        Problem { variable: env_file::NAME.to_owned(), problem, remedy }
+    }
+
+    fn pick<T>(&self, english: T, spanish: T) -> T {
+        self.language.pick_for_operator(english, spanish)
+    }
+
+    fn in_environment(&self, variable: Variable) -> Option<String> {
+        (self.lookup)(variable.name)
+            .map(|value| env_file::unquoted(&value).to_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    fn value(&self, variable: Variable) -> Option<String> {
+        let in_file = || {
+            let value = env_file::unquoted(&self.file?.get(variable.name)?.value);
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        self.in_environment(variable).or_else(in_file)
+    }
+
+    fn report(&mut self, variable: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         let (problem, remedy) = (problem.into(), remedy.into());
-        self.problems.push(Problem { variable: variable.name.to_owned(), problem, remedy });
+        self.problems.push(Problem { variable: variable.to_owned(), problem, remedy });
     }
 
     /// The parsed value; `None`, and a mistake noted, where it can't be parsed.
@@ -285,84 +467,191 @@ impl Reader<'_> {
         &mut self,
         variable: Variable,
         value: &str,
-        remedy: &str,
+        remedy: impl Into<String>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        parse(value).map_err(|problem| self.report(variable, problem, remedy)).ok()
+        let parsed = parse(value);
+        parsed
+            .map_err(|problem| {
+                let mut remedy = remedy.into();
+                // Other programs take this for the beginning of a comment.
+                if value.contains(" #") {
+                    remedy += ". ";
+                    remedy += self.pick("A comment needs a line of its own", "Un comentario va en su propia línea");
+                }
+                self.report(variable.name, problem, remedy);
+            })
+            .ok()
     }
 
-    fn required<T>(
-        &mut self,
-        variable: Variable,
-        remedy: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        match self.value(variable) {
-            Some(value) => self.parsed(variable, &value, remedy, parse),
-            None => {
-                self.report(variable, "it is missing", remedy);
-                None
-            }
+    fn required<T>(&mut self, variable: Variable, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let remedy = self.where_to_find(variable);
+        if let Some(value) = self.value(variable) {
+            return self.parsed(variable, &value, remedy, parse);
         }
+        if let Some(at) = self.warnings.iter().position(|warning| warning.variable == variable.name) {
+            // It is set, but emptied further down.
+            let emptied = self.warnings.remove(at);
+            self.problems.push(emptied);
+        } else if self.tell_missing && self.problems.iter().all(|problem| problem.variable != variable.name) {
+            self.report(variable.name, self.pick("it is missing", "falta"), remedy);
+        }
+        None
     }
 
-    /// `Some(None)` where the variable is not set, `None` where it is wrong.
-    fn optional<T>(
-        &mut self,
-        variable: Variable,
-        remedy: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        match self.value(variable) {
-            Some(value) => self.parsed(variable, &value, remedy, parse).map(Some),
-            None => Some(None),
+    /// Where the value of a required variable is found.
+    fn where_to_find(&self, variable: Variable) -> &'static str {
+        match variable.name {
+            "DISCORD_TOKEN" => self.pick(
+                "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
+                "Cópialo de https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"",
+            ),
+            "DISCORD_GUILD_ID" => self.pick(
+                "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \
+                 \"Copy Server ID\"",
+                "En Discord, activa el modo de desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \
+                 \"Copiar ID del servidor\"",
+            ),
+            "ALLOWED_ROLE_IDS" => self.pick(
+                "In Discord, open the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; several ids \
+                 are separated by commas",
+                "En Discord, abre los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del \
+                 rol\"; si son varios, sepáralos con comas",
+            ),
+            "WOLKVOX_SERVER" => self.pick(
+                "It is the part after \"wv\" in the address of your Wolkvox Manager: 0042 for \
+                 https://wv0042.wolkvox.com",
+                "Es la parte que sigue a \"wv\" en la dirección de tu Wolkvox Manager: 0042 en \
+                 https://wv0042.wolkvox.com",
+            ),
+            _ => self.pick(
+                "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
+                "Créalo en Wolkvox Manager: \"Configuración\", \"Integraciones\", \"Tokens\"",
+            ),
         }
     }
 
     fn defaulted<T>(
         &mut self,
         variable: Variable,
-        remedy: &str,
+        remedy: impl Into<String>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let value = self.value(variable).unwrap_or_else(|| variable.default.to_owned());
         self.parsed(variable, &value, remedy, parse)
     }
 
-    fn token(&mut self, variable: Variable, remedy: &str) -> Option<SecretString> {
-        self.required(variable, remedy, |value| {
+    fn token(&mut self, variable: Variable) -> Option<String> {
+        let language = self.language;
+        self.required(variable, |value| {
             let token = value.strip_prefix("Bot ").unwrap_or(value).trim();
             if token.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'')) {
-                Ok(SecretString::from(token))
+                Ok(token.to_owned())
             } else {
-                Err("it contains a space, a quotation mark or another character that no token has".to_owned())
+                Err(language
+                    .pick_for_operator(
+                        "it contains a space, a quotation mark or another character that no token has",
+                        "contiene un espacio, una comilla u otro carácter que ningún token tiene",
+                    )
+                    .to_owned())
             }
         })
     }
 
+    /// The tokens, but none that is the other company's, which must not be sent. Whatever looks like neither may be
+    /// either's.
+    fn in_their_places(
+        &mut self,
+        discord: Option<String>,
+        wolkvox: Option<String>,
+    ) -> (Option<SecretString>, Option<SecretString>) {
+        let strays = wolkvox.as_deref().is_some_and(is_discord_token);
+        let at_home = discord.as_deref().is_some_and(is_discord_token);
+        let (discord, wolkvox) = if strays && discord.is_some() && !at_home {
+            self.report(
+                &[DISCORD_TOKEN.name, ", ", WOLKVOX_TOKEN.name].concat(),
+                self.pick("the two tokens are swapped", "los dos tokens están intercambiados"),
+                self.pick("Put each in the place of the other", "Pon cada uno en el lugar del otro"),
+            );
+            (None, None)
+        } else if strays {
+            let problem =
+                self.pick("it is a token of Discord, not of Wolkvox", "es un token de Discord, no de Wolkvox");
+            self.report(WOLKVOX_TOKEN.name, problem, self.where_to_find(WOLKVOX_TOKEN));
+            (discord, None)
+        } else if discord.as_deref().is_some_and(is_wolkvox_token) {
+            let problem =
+                self.pick("it is a token of Wolkvox, not of Discord", "es un token de Wolkvox, no de Discord");
+            self.report(DISCORD_TOKEN.name, problem, self.where_to_find(DISCORD_TOKEN));
+            (None, wolkvox)
+        } else {
+            (discord, wolkvox)
+        };
+        (discord.map(SecretString::from), wolkvox.map(SecretString::from))
+    }
+
     fn seconds(&mut self, variable: Variable, range: std::ops::RangeInclusive<u64>) -> Option<Duration> {
-        let (min, max) = (range.start(), range.end());
-        let remedy = format!("Give whole seconds from {min} to {max}, or leave it out for {}", variable.default);
-        self.defaulted(variable, &remedy, |value| match value.parse() {
+        let (min, max, default) = (range.start(), range.end(), variable.default);
+        let remedy = self.pick(
+            format!("Give whole seconds from {min} to {max}, or leave it out for {default}"),
+            format!("Escribe segundos enteros de {min} a {max}, o quítala para usar {default}"),
+        );
+        let problem = self.pick(
+            format!("it is not a whole number from {min} to {max}"),
+            format!("no es un número entero de {min} a {max}"),
+        );
+        self.defaulted(variable, remedy, |value| match value.parse() {
             Ok(seconds) if range.contains(&seconds) => Ok(Duration::from_secs(seconds)),
-            _ => Err(format!("it is not a whole number from {min} to {max}")),
+            _ => Err(problem),
         })
     }
 
     fn choice<T: Copy>(&mut self, variable: Variable, choices: [(&str, T); 2]) -> Option<T> {
-        let [(first, _), (second, _)] = choices;
-        let remedy = format!("Use {first} or {second}, or leave it out for {}", variable.default);
-        self.defaulted(variable, &remedy, |value| {
+        let ([(first, _), (second, _)], default) = (choices, variable.default);
+        let remedy = self.pick(
+            format!("Use {first} or {second}, or leave it out for {default}"),
+            format!("Usa {first} o {second}, o quítala para usar {default}"),
+        );
+        let problem = self.pick(format!("it is neither {first} nor {second}"), format!("no es ni {first} ni {second}"));
+        self.defaulted(variable, remedy, |value| {
             let found = choices.iter().find(|(word, _)| value.eq_ignore_ascii_case(word));
-            found.map(|(_, choice)| *choice).ok_or_else(|| format!("it is neither {first} nor {second}"))
+            found.map(|(_, choice)| *choice).ok_or(problem)
         })
+    }
+
+    /// `Some(None)` where it is not set, `None` where it is wrong.
+    fn audit_channel(&mut self) -> Option<Option<ChannelId>> {
+        let Some(value) = self.value(AUDIT_CHANNEL_ID) else { return Some(None) };
+        let remedy = self.pick(
+            "In Discord, with the developer mode on, right-click the channel, \"Copy Channel ID\"; or leave it out",
+            "En Discord, con el modo de desarrollador activado, haz clic derecho en el canal, \"Copiar ID del \
+             canal\"; o quítala",
+        );
+        let language = self.language;
+        let parse = |value: &str| snowflake(value).map(ChannelId::from).ok_or(not_an_id(language));
+        self.parsed(AUDIT_CHANNEL_ID, &value, remedy, parse).map(Some)
+    }
+
+    fn log_filter(&mut self) -> Option<Filter> {
+        let remedy = self.pick(
+            "Use off, error, warn, info, debug or trace, or target=level pairs separated by commas",
+            "Usa off, error, warn, info, debug o trace, o pares target=level separados por comas",
+        );
+        let language = self.language;
+        self.defaulted(RUST_LOG, remedy, |value| value.parse::<Filter>().map_err(|error| error.in_language(language)))
     }
 
     /// The address; `otherwise` where the variable is not set.
     fn base_url(&mut self, variable: Variable, otherwise: Option<String>) -> Option<BaseUrl> {
         let value = self.value(variable).or(otherwise)?;
-        let remedy = "Give an address such as https://proxy.example, or leave it out";
-        self.parsed(variable, &value, remedy, |value| BaseUrl::parse(value).map_err(|error| error.to_string()))
+        let remedy = self.pick(
+            "Give an address such as https://proxy.example, or leave it out",
+            "Escribe una dirección como https://proxy.example, o quítala",
+        );
+        let language = self.language;
+        self.parsed(variable, &value, remedy, |value| {
+            BaseUrl::parse(value).map_err(|error| error.in_language(language))
+        })
     }
 
     fn allowlist(&mut self, guild: GuildId, roles: Vec<RoleId>) -> Option<Allowlist> {
@@ -370,74 +659,86 @@ impl Reader<'_> {
             Ok(allowlist) => return Some(allowlist),
             Err(problem @ (InvalidAllowlist::Empty | InvalidAllowlist::Everyone)) => problem,
         };
-        self.report(
-            ALLOWED_ROLE_IDS,
-            problem.to_string(),
+        let remedy = self.pick(
             "Name the roles of those who may mute agents; for everybody to be allowed, give everybody a role",
+            "Pon los roles de quienes pueden silenciar agentes; para permitírselo a todos, dales un rol a todos",
         );
+        self.report(ALLOWED_ROLE_IDS.name, problem.in_language(self.language), remedy);
         None
     }
 }
 
+fn not_an_id(language: Language) -> String {
+    language
+        .pick_for_operator(
+            "it is not an id, which is a number of 17 to 20 digits",
+            "no es un ID, que es un número de 17 a 20 dígitos",
+        )
+        .to_owned()
+}
+
+fn not_a_server(language: Language) -> String {
+    language
+        .pick_for_operator(
+            "it is neither a server's code, which has 1 to 16 letters or digits, nor the address of a Wolkvox Manager",
+            "no es ni el código de un servidor, que tiene de 1 a 16 letras o dígitos, ni la dirección de un Wolkvox \
+             Manager",
+        )
+        .to_owned()
+}
+
+/// An id of Discord's: a number of 17 to 20 digits.
 fn snowflake(value: &str) -> Option<NonZeroU64> {
-    value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok())?
+    let digits = (17..=20).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && !value.starts_with('0')).then(|| value.parse().ok())?
 }
 
-fn role_ids(value: &str) -> Result<Vec<RoleId>, String> {
+fn role_ids(language: Language, value: &str) -> Result<Vec<RoleId>, String> {
     let entries = value.split(',').map(str::trim).enumerate().filter(|(_, entry)| !entry.is_empty());
-    entries
-        .map(|(at, entry)| match snowflake(entry) {
-            Some(id) => Ok(RoleId::from(id)),
-            None => Err(format!("entry {} is not an id, which is a number of 17 to 20 digits", at + 1)),
-        })
-        .collect()
+    let not_an_id = |at: usize| {
+        language.pick_for_operator(
+            format!("entry {at} is not an id, which is a number of 17 to 20 digits"),
+            format!("el elemento {at} no es un ID, que es un número de 17 a 20 dígitos"),
+        )
+    };
+    entries.map(|(at, entry)| snowflake(entry).map(RoleId::from).ok_or_else(|| not_an_id(at + 1))).collect()
 }
 
+/// `0042` from `0042`, `wv0042`, and the address of the server's Manager.
+///
 /// The code becomes a part of the host that the token is sent to, so nothing but letters and digits is let in.
-fn server_code(value: &str) -> Result<String, String> {
-    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if plain && value.len() <= 16 {
-        Ok(value.to_owned())
+fn server_code(value: &str) -> Option<String> {
+    let host;
+    let name = if value.contains(['.', '/']) {
+        let address = if value.contains("://") { value.to_owned() } else { ["https://", value].concat() };
+        host = Url::parse(&address).ok()?.host_str()?.to_owned();
+        host.strip_suffix(".wolkvox.com").filter(|name| name.starts_with("wv"))?
     } else {
-        Err("it is not a server code, which has 1 to 16 letters or digits and nothing else".to_owned())
-    }
+        value
+    };
+    let code = match name.get(..2) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("wv") => &name[2..],
+        _ => name,
+    };
+    let plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (plain && (1..=16).contains(&code.len())).then(|| code.to_owned())
 }
 
-/// The variables in `.env`, and the mistakes in it. A file that does not exist has none of either.
-fn read_env_file(path: &Path) -> (HashMap<String, String>, Vec<Problem>) {
-    let mut variables = HashMap::new();
-    let mut problems = Vec::new();
-    let mut report = |problem: String, remedy: &str| {
-        problems.push(Problem { variable: ".env".to_owned(), problem, remedy: remedy.to_owned() });
+/// Three parts with dots, the first of which is the bot's id in base64: of three digits, each group of four characters
+/// begins with M, N or O.
+fn is_discord_token(token: &str) -> bool {
+    let parts: Vec<&str> = token.split('.').collect();
+    let base64 = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (variables, problems),
-        Err(error) => {
-            report(format!("the file can't be read ({})", error.kind()), "Make it readable for this user");
-            return (variables, problems);
-        }
-    };
-    let Ok(text) = text else {
-        report("the file is not UTF-8 text".to_owned(), "Save it as UTF-8");
-        return (variables, problems);
-    };
-    // Windows' editors put a byte-order mark first.
-    let text = text.trim_start_matches('\u{FEFF}');
-    // Line by line, so that a mistake is reported with the number of its line and never with its text.
-    for (number, line) in (1..).zip(text.lines()) {
-        for entry in dotenvy::from_read_iter(line.as_bytes()) {
-            match entry {
-                Ok((name, value)) => {
-                    variables.entry(name).or_insert(value);
-                }
-                Err(_) => report(
-                    format!("line {number} can't be read"),
-                    "Write NAME=value, without spaces around the equals sign; put '…' around a value with \
-                     special characters",
-                ),
-            }
-        }
-    }
-    (variables, problems)
+    parts.len() == 3 && parts.iter().all(base64) && parts[0].bytes().step_by(4).all(|byte| matches!(byte, b'M'..=b'O'))
+}
+
+/// A long hexadecimal string, as Wolkvox's tokens are as far as they were seen. Discord's have dots.
+fn is_wolkvox_token(token: &str) -> bool {
+    token.len() >= 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|char| char.to_ascii_uppercase()).collect()
 }

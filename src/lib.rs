@@ -9,9 +9,10 @@
 //! 5. The [`outcome::Outcome`] becomes a sentence in [`reply`], a line in [`audit`], and goes back.
 //!
 //! `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}. [`wolkvox`] knows nothing of
-//! Discord. [`config`] builds the settings of each and is imported by none of them. [`reply`] holds all words; what
-//! comes from elsewhere is made plain text in `discord::markdown`. Discord's ids are serenity's types everywhere; the
-//! rest of serenity is used in [`discord`] alone. [`net`] makes every connection, [`retry`] every pause.
+//! Discord. [`config`] builds the settings of each and is imported by none of them. [`reply`] holds all words that are
+//! read in Discord; what comes from elsewhere is made plain text in `discord::markdown`. [`localized`] has errors in
+//! the language of whoever runs the bot. Discord's ids are serenity's types everywhere; the rest of serenity is used in
+//! [`discord`] alone. [`net`] makes every connection, [`retry`] every pause.
 
 pub mod access;
 pub mod agent;
@@ -23,8 +24,10 @@ pub mod clock;
 pub mod config;
 pub mod directory;
 pub mod discord;
+mod env_file;
 pub mod guard;
 pub mod limits;
+pub mod localized;
 pub mod net;
 pub mod outcome;
 pub mod reply;

@@ -17,6 +17,8 @@ use wolkvox_bot::app::App;
 use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::Draft;
+use wolkvox_bot::localized::Localized as _;
+use wolkvox_bot::reply::Language;
 use wolkvox_bot::telemetry;
 
 const HELP: &str = "\
@@ -30,6 +32,17 @@ Options: -h, --help         show this
 
 It is configured with environment variables, or with a file .env in the working directory:
 copy .env.example to .env and fill it in. README.md describes every variable.";
+const HELP_IN_SPANISH: &str = "\
+wolkvox-bot: /mute agent_id para Discord, que pulsa el botón MUTE en la aplicación de un agente de Wolkvox
+
+Uso: wolkvox-bot          inicia el bot
+     wolkvox-bot check    revisa la configuración, Discord y Wolkvox, sin tocar ningún micrófono
+
+Opciones: -h, --help         muestra esto
+          -V, --version      muestra la versión
+
+Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
+copia .env.example como .env y llénalo. README.md describe cada variable.";
 
 /// Exit code for a wrong argument or a wrong configuration.
 const UNUSABLE: u8 = 2;
@@ -46,7 +59,7 @@ fn main() -> ExitCode {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
         ["-h" | "--help" | "help"] => {
-            println!("{HELP}");
+            println!("{}", language().pick_for_operator(HELP, HELP_IN_SPANISH));
             ExitCode::SUCCESS
         }
         ["-V" | "--version"] => {
@@ -54,10 +67,16 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
-            complain(format!("wolkvox-bot: unknown argument {unknown:?}. Try: wolkvox-bot --help\n"));
+            let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
+            let try_this = language().pick_for_operator("Try", "Prueba");
+            complain(format!("wolkvox-bot: {what} {unknown:?}. {try_this}: wolkvox-bot --help\n"));
             ExitCode::from(UNUSABLE)
         }
     }
+}
+
+fn language() -> Language {
+    Language::of_operator(|name| std::env::var(name).ok())
 }
 
 /// One thread is enough: the bot waits nearly all the time.
@@ -70,24 +89,35 @@ fn with_runtime(run: fn(&Runtime) -> ExitCode) -> ExitCode {
             code
         }
         Err(error) => {
-            complain(format!("wolkvox-bot: the system does not let it start: {error}\n"));
+            does_not_start(language(), &error);
             ExitCode::FAILURE
         }
     }
 }
 
+fn does_not_start(language: Language, error: &io::Error) {
+    let what = language.pick_for_operator("the system does not let it start", "el sistema no lo deja iniciar");
+    complain(format!("wolkvox-bot: {what}: {error}\n"));
+}
+
 fn run(runtime: &Runtime) -> ExitCode {
-    let config = match Draft::from_environment().finish() {
+    let draft = Draft::from_environment();
+    let language = draft.language;
+    for warning in &draft.warnings {
+        complain(format!("wolkvox-bot: {warning}\n"));
+    }
+    let config = match draft.finish() {
         Ok(config) => config,
         Err(problems) => {
-            complain(format!("wolkvox-bot can't start. {problems}"));
+            let what = language.pick_for_operator("wolkvox-bot can't start.", "wolkvox-bot no puede iniciar.");
+            complain(format!("{what} {problems}"));
             return ExitCode::from(UNUSABLE);
         }
     };
     let log = match Backlog::start(stdout()) {
         Ok(log) => log,
         Err(error) => {
-            complain(format!("wolkvox-bot: the system does not let it start: {error}\n"));
+            does_not_start(language, &error);
             return ExitCode::FAILURE;
         }
     };
@@ -97,16 +127,20 @@ fn run(runtime: &Runtime) -> ExitCode {
         // Standard error would hold the whole bot up if it is a pipe that nobody reads.
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         runtime.block_on(async {
-            let shutdown = shutdown(log.0.clone()).map_err(|error| format!("signals can't be received: {error}"))?;
-            let app = App::build(config).map_err(|error| wolkvox_bot::net::error_chain(&error))?;
-            app.run(shutdown).await.map_err(|error| error.to_string())
+            let shutdown = shutdown(log.0.clone()).map_err(|error| {
+                let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
+                format!("{what}: {error}")
+            })?;
+            let app = App::build(config)
+                .map_err(|error| language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish()))?;
+            app.run(shutdown).await.map_err(|error| error.in_language(language))
         })
     });
     drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(format!("wolkvox-bot ended. {error}\n"));
+            complain(format!("{} {error}\n", language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.")));
             ExitCode::FAILURE
         }
     }
@@ -132,7 +166,8 @@ fn run_check(runtime: &Runtime) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(format!("wolkvox-bot: the report can't be written: {error}\n"));
+            let what = language().pick_for_operator("the report can't be written", "no se puede escribir el informe");
+            complain(format!("wolkvox-bot: {what}: {error}\n"));
             ExitCode::FAILURE
         }
     }

@@ -32,7 +32,7 @@ pub struct Tls {
     "no certificate authorities were found on this machine{0}. Install them (the package ca-certificates), or name \
      a file that has them in SSL_CERT_FILE"
 )]
-pub struct NoAuthorities(String);
+pub struct NoAuthorities(pub(crate) String);
 
 /// Why there can be no client for a service.
 #[derive(Debug, thiserror::Error)]

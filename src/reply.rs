@@ -1,5 +1,6 @@
-//! Every sentence that a person reads, in every language. Each sentence stands once, in all languages side by
-//! side: one that lacks a language does not compile.
+//! Every sentence that a person reads in Discord, in every language. Each sentence stands once, in all languages side
+//! by side: one that lacks a language does not compile. What the bot tells whoever runs it stands where it is told, in
+//! two languages, by the same rule ([`Language::pick_for_operator`]).
 //!
 //! A reply says first what happened, then what to do, and claims no more than is known.
 
@@ -45,6 +46,21 @@ impl Language {
             Self::English => &[],
             Self::Spanish => &["es-ES", "es-419"],
             Self::Portuguese => &["pt-BR"],
+        }
+    }
+
+    /// The language of whoever runs the bot: Spanish where the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is
+    /// not empty begins with `es`, otherwise English. `variable` looks a variable up.
+    pub fn of_operator(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+        if locale.is_some_and(|locale| locale.starts_with("es")) { Self::Spanish } else { Self::English }
+    }
+
+    /// Picks from the versions of a sentence for whoever runs the bot, who is spoken to in English or in Spanish.
+    pub fn pick_for_operator<T>(self, english: T, spanish: T) -> T {
+        match self {
+            Self::English | Self::Portuguese => english,
+            Self::Spanish => spanish,
         }
     }
 

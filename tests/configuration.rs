@@ -1,7 +1,7 @@
 //! The configuration: every mistake at once, named and with its remedy, and never a value.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -28,12 +28,52 @@ fn read(change: &[(&'static str, &str)]) -> Result<Config, Problems> {
     Draft::from_lookup(|name| variables.get(name).cloned()).finish()
 }
 
-/// A folder of its own, with this `.env`.
-fn folder(env: &[u8]) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-{}", fastrand::u64(..)));
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join(".env"), env).unwrap();
-    folder
+/// A folder of its own, which goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn empty() -> Self {
+        let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-{}", fastrand::u64(..)));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn with(name: &str, contents: impl AsRef<[u8]>) -> Self {
+        let folder = Self::empty();
+        std::fs::write(folder.0.join(name), contents).unwrap();
+        folder
+    }
+
+    /// What is read here, with this in the environment.
+    fn draft(&self, environment: &[(&str, &str)]) -> Draft {
+        draft_in(&self.0, environment)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn draft_in(directory: &Path, environment: &[(&str, &str)]) -> Draft {
+    let value = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Draft::from_sources(value, directory)
+}
+
+/// A whole `.env`, with these lines below.
+fn env_file(lines: &str) -> String {
+    let complete: String = complete().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    complete + lines + "\n"
+}
+
+const ENGLISH: (&str, &str) = ("LANG", "C.UTF-8");
+const SPANISH: (&str, &str) = ("LANG", "es_CO.UTF-8");
+
+/// The problems of a draft, as they are printed.
+fn told(draft: Draft) -> Vec<String> {
+    let problems = draft.finish().err().map(|problems| problems.problems).unwrap_or_default();
+    problems.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -75,10 +115,27 @@ fn values_in_their_ranges_are_taken() {
 #[test]
 fn each_wrong_value_is_refused_and_never_shown() {
     for (name, values) in [
-        ("DISCORD_TOKEN", vec!["two words", "\"quoted\"", "línea"]),
-        ("DISCORD_GUILD_ID", vec!["0", "-1", "abc", "12x", "99999999999999999999999", "1.5"]),
-        ("ALLOWED_ROLE_IDS", vec!["0", "Supervisor", "1300000000000000003,x", ",", "1200000000000000002"]),
-        ("WOLKVOX_SERVER", vec!["00 42", "wv.evil.example", "a/b", "42@x", "01234567890123456", "münchen", "a-b"]),
+        ("DISCORD_TOKEN", vec!["two words", "\"half", "línea"]),
+        (
+            "DISCORD_GUILD_ID",
+            vec!["0", "-1", "abc", "42", "1200000000000000", "0000000000000000042", "99999999999999999999999", "1.5"],
+        ),
+        ("ALLOWED_ROLE_IDS", vec!["0", "Supervisor", "1300000000000000003,4711", ",", "1200000000000000002"]),
+        (
+            "WOLKVOX_SERVER",
+            vec!["00 42", "wv.evil.example", "a/b", "42@x", "01234567890123456", "münchen", "a-b", "wv"],
+        ),
+        (
+            "WOLKVOX_SERVER",
+            vec![
+                "https://wolkvox.com/",
+                "https://wv.wolkvox.com/",
+                "https://www.wolkvox.com/",
+                "https://wv0042.wolkvox.com.evil.example/",
+                "https://evil.example/wv0042.wolkvox.com",
+                "https://wv0042.evil.example#.wolkvox.com",
+            ],
+        ),
         ("WOLKVOX_TOKEN", vec!["two words", "line\u{7}break"]),
         ("WOLKVOX_TIMEOUT_SECS", vec!["0", "121", "1.5", "-1", "sixty", "60s"]),
         ("TOGGLE_GUARD_SECS", vec!["601", "-1", "x"]),
@@ -176,8 +233,8 @@ async fn the_env_file_is_read_and_the_real_environment_wins_unless_it_is_blank()
             _ => env += &format!("{name}={value}\r\n"),
         }
     }
-    let folder = folder(env.as_bytes());
-    let mut process = Process::start_in(&folder, &real, &[]);
+    let folder = Folder::with(".env", env);
+    let mut process = Process::start_in(&folder.0, &real, &[]);
     process
         .runs(async {
             discord.until_ready(1).await;
@@ -186,22 +243,306 @@ async fn the_env_file_is_read_and_the_real_environment_wins_unless_it_is_blank()
         .await;
     assert_eq!(wolkvox.toggles(1001), 1);
     drop(process);
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test]
 async fn a_line_of_the_env_file_that_can_not_be_read_is_told_by_its_number() {
-    let env = format!("DISCORD_TOKEN={}\nWOLKVOX TOKEN {}\n", discord::TOKEN, wolkvox::TOKEN);
-    let not_text = [b"WOLKVOX_TOKEN=".as_slice(), b"\xFF\xFE"].concat();
-    for (env, expected) in
-        [(env.as_bytes(), "  .env: line 2 can't be read."), (&not_text, "  .env: the file is not UTF-8")]
-    {
-        let folder = folder(env);
-        let (code, told) = Process::start_in(&folder, &HashMap::new(), &[]).ended().await;
-        assert_eq!(code, Some(2));
-        assert!(told.contains(expected), "{told}");
-        assert!(!told.contains(wolkvox::TOKEN) && !told.contains(discord::TOKEN), "{told}");
-        std::fs::remove_dir_all(folder).unwrap();
+    let env = format!("DISCORD_TOKEN={}\n \nWOLKVOX TOKEN {}\n", discord::TOKEN, wolkvox::TOKEN);
+    let folder = Folder::with(".env", env);
+    let (code, told) = Process::start_in(&folder.0, &HashMap::new(), &[]).ended().await;
+    assert_eq!(code, Some(2));
+    assert!(told.contains("  WOLKVOX_TOKEN: line 3 of .env can't be read.\n      Write NAME=value"), "{told}");
+    assert!(!told.contains("WOLKVOX_TOKEN: it is missing") && !told.contains(".env: "), "told once: {told}");
+    assert!(!told.contains(wolkvox::TOKEN) && !told.contains(discord::TOKEN), "{told}");
+}
+
+#[test]
+fn values_are_taken_as_they_stand_to_the_end_of_the_line_wherever_they_come_from() {
+    for value in ["$HOME", "${HOME}x", "a#b", "#a", r"a\nb\", r"\", "a=b=", "it`s!*", "$", "a\\$b"] {
+        for (mark, around) in [("", " "), ("'", ""), ("\"", " "), ("'", "\t")] {
+            let written = [around, mark, value, mark, around].concat();
+            let folder = Folder::with(".env", env_file(&format!("WOLKVOX_TOKEN={written}\r")));
+            let from_file = folder.draft(&[]).finish().unwrap();
+            assert_eq!(from_file.wolkvox.token.expose_secret(), value, "{written}");
+            // As Docker's --env-file hands it over.
+            let from_environment = read(&[("WOLKVOX_TOKEN", &written)]).unwrap();
+            assert_eq!(from_environment.wolkvox.token.expose_secret(), value, "{written}");
+        }
+    }
+    let folder = Folder::with(
+        ".env",
+        env_file(
+            "ALLOWED_ROLE_IDS=1300000000000000003, 1300000000000000004\n export  DISCORD_TOKEN = Bot discord-secret",
+        ),
+    );
+    let config = folder.draft(&[]).finish().unwrap();
+    assert_eq!(config.allowlist.roles().len(), 2);
+    assert_eq!(config.discord.token.expose_secret(), "discord-secret");
+}
+
+#[test]
+fn only_one_matching_pair_of_quotation_marks_is_taken_off() {
+    for value in ["\"'0042'\"", "\"0042'", "'0042", "0042\""] {
+        assert_eq!(read(&[("WOLKVOX_SERVER", value)]).unwrap_err().problems.len(), 1, "{value}");
+    }
+    for blank in ["\"\"", "' '", "\" \""] {
+        assert_eq!(read(&[("AUDIT_CHANNEL_ID", blank)]).unwrap().audit_channel, None, "{blank}");
+    }
+}
+
+#[test]
+fn the_wolkvox_server_is_found_in_what_people_write_for_it() {
+    for value in [
+        "0042",
+        "wv0042",
+        "WV0042",
+        "wv0042.wolkvox.com",
+        "https://wv0042.wolkvox.com",
+        "https://WV0042.wolkvox.com/index.php?x=1#y",
+        "http://wv0042.wolkvox.com:443/",
+    ] {
+        let config = read(&[("WOLKVOX_SERVER", value)]).unwrap();
+        assert_eq!(config.wolkvox.base.join("x").as_str(), "https://wv0042.wolkvox.com/x", "{value}");
+    }
+}
+
+/// Each mistake in `.env` is told once, with the variable and what to do, in both languages.
+#[test]
+fn each_mistake_in_the_env_file_is_told_once_in_english_and_in_spanish() {
+    let tokens =
+        |discord: &str, wolkvox: &str| format!("DISCORD_TOKEN={discord}\nWOLKVOX_TOKEN={wolkvox}").replace(' ', "");
+    let hex = "7b2263776f6c6b766f782d746f6b656e2d64656164626565667d";
+    for (lines, english, spanish) in [
+        (
+            "AUDIT_CHANNEL_ID=#mute-audit".to_owned(),
+            "AUDIT_CHANNEL_ID: it is not an id, which is a number of 17 to 20 digits. In Discord, with the developer \
+             mode on, right-click the channel, \"Copy Channel ID\"; or leave it out.",
+            "AUDIT_CHANNEL_ID: no es un ID, que es un número de 17 a 20 dígitos. En Discord, con el modo de \
+             desarrollador activado, haz clic derecho en el canal, \"Copiar ID del canal\"; o quítala.",
+        ),
+        (
+            "DISCORD_GUILD_ID=42".to_owned(),
+            "DISCORD_GUILD_ID: it is not an id, which is a number of 17 to 20 digits. In Discord, switch on the \
+             developer",
+            "DISCORD_GUILD_ID: no es un ID, que es un número de 17 a 20 dígitos. En Discord, activa el modo de",
+        ),
+        (
+            "ALLOWED_ROLE_IDS=1300000000000000003, Supervisor".to_owned(),
+            "ALLOWED_ROLE_IDS: entry 2 is not an id, which is a number of 17 to 20 digits. In Discord, open the \
+             server's",
+            "ALLOWED_ROLE_IDS: el elemento 2 no es un ID, que es un número de 17 a 20 dígitos. En Discord, abre los",
+        ),
+        (
+            "ALLOWED_ROLE_IDS=1200000000000000002".to_owned(),
+            "ALLOWED_ROLE_IDS: it names the server's own id, which is the role of everyone. Name the roles",
+            "ALLOWED_ROLE_IDS: nombra el ID del propio servidor, que es el rol de todos. Pon los roles",
+        ),
+        (
+            "WOLKVOX_SERVER=https://manager.example/".to_owned(),
+            "WOLKVOX_SERVER: it is neither a server's code, which has 1 to 16 letters or digits, nor the address of a \
+             Wolkvox Manager. It is the part after \"wv\"",
+            "WOLKVOX_SERVER: no es ni el código de un servidor, que tiene de 1 a 16 letras o dígitos, ni la dirección \
+             de un Wolkvox Manager. Es la parte que sigue a \"wv\"",
+        ),
+        (
+            tokens(hex, discord::TOKEN),
+            "DISCORD_TOKEN, WOLKVOX_TOKEN: the two tokens are swapped. Put each in the place of the other.",
+            "DISCORD_TOKEN, WOLKVOX_TOKEN: los dos tokens están intercambiados. Pon cada uno en el lugar del otro.",
+        ),
+        (
+            // A Wolkvox token of a shape not seen so far.
+            tokens("wolkvox-secret", discord::TOKEN),
+            "DISCORD_TOKEN, WOLKVOX_TOKEN: the two tokens are swapped. Put each in the place of the other.",
+            "DISCORD_TOKEN, WOLKVOX_TOKEN: los dos tokens están intercambiados. Pon cada uno en el lugar del otro.",
+        ),
+        (
+            tokens(discord::TOKEN, discord::TOKEN),
+            "WOLKVOX_TOKEN: it is a token of Discord, not of Wolkvox. Make one in Wolkvox Manager",
+            "WOLKVOX_TOKEN: es un token de Discord, no de Wolkvox. Créalo en Wolkvox Manager",
+        ),
+        (
+            tokens(hex, hex),
+            "DISCORD_TOKEN: it is a token of Wolkvox, not of Discord. Copy it from",
+            "DISCORD_TOKEN: es un token de Wolkvox, no de Discord. Cópialo de",
+        ),
+        (
+            "WOLKVOX_TOKEN=two words".to_owned(),
+            "WOLKVOX_TOKEN: it contains a space, a quotation mark or another character that no token has. Make one",
+            "WOLKVOX_TOKEN: contiene un espacio, una comilla u otro carácter que ningún token tiene. Créalo",
+        ),
+        (
+            "WOLKVOX_TOKEN=".to_owned(),
+            "WOLKVOX_TOKEN: it is set more than once in .env (lines ",
+            "WOLKVOX_TOKEN: está más de una vez en .env (líneas ",
+        ),
+        (
+            "TOGGLE_GUARD_SECS=60 # a minute".to_owned(),
+            "TOGGLE_GUARD_SECS: it is not a whole number from 0 to 600. Give whole seconds from 0 to 600, or leave it \
+             out for 30. A comment needs a line of its own.",
+            "TOGGLE_GUARD_SECS: no es un número entero de 0 a 600. Escribe segundos enteros de 0 a 600, o quítala \
+             para usar 30. Un comentario va en su propia línea.",
+        ),
+        (
+            "REPLY_VISIBILITY=secret".to_owned(),
+            "REPLY_VISIBILITY: it is neither public nor private. Use public or private, or leave it out for public.",
+            "REPLY_VISIBILITY: no es ni public ni private. Usa public o private, o quítala para usar public.",
+        ),
+        (
+            "RUST_LOG=loud".to_owned(),
+            "RUST_LOG: it is not a log filter. Use off, error,",
+            "RUST_LOG: no es un filtro de registro. Usa off, error,",
+        ),
+        (
+            "WOLKVOX_API_URL=http://wolkvox.example".to_owned(),
+            "WOLKVOX_API_URL: it is not https (http is allowed on this machine itself only, because the token travels \
+             there). Give an address",
+            "WOLKVOX_API_URL: no es https (http solo se permite dentro de esta misma máquina, porque el token viaja \
+             hasta allí). Escribe una dirección",
+        ),
+        (
+            "LOG_FORMAT: json".to_owned(),
+            "LOG_FORMAT: line 6 of .env can't be read. Write NAME=value;",
+            "LOG_FORMAT: no se puede leer la línea 6 de .env. Escribe NOMBRE=valor;",
+        ),
+        (
+            "what is this".to_owned(),
+            ".env: line 6 of .env can't be read. Write NAME=value;",
+            ".env: no se puede leer la línea 6 de .env. Escribe NOMBRE=valor;",
+        ),
+    ] {
+        let folder = Folder::with(".env", env_file(&lines));
+        for (language, expected) in [(ENGLISH, english), (SPANISH, spanish)] {
+            let told = told(folder.draft(&[language]));
+            assert_eq!(told.len(), 1, "{lines}: {told:?}");
+            assert!(told[0].starts_with(expected), "{lines}: {told:?}");
+            for secret in [hex, discord::TOKEN, "mute-audit", "two words", "what is this", "manager.example"] {
+                assert!(!told[0].contains(secret), "{lines}: {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_is_refused_for_no_other_shape() {
+    for token in [
+        "7b2263776f6c6b766f782d746f6b656e2d64656164626565667d",
+        "12964",
+        "a.b.c",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "{braces}",
+    ] {
+        read(&[("WOLKVOX_TOKEN", token)]).expect(token);
+    }
+    for token in ["deadbeef", "a.b", discord::TOKEN] {
+        read(&[("DISCORD_TOKEN", token)]).expect(token);
+    }
+}
+
+#[test]
+fn the_last_of_two_assignments_counts_and_doubles_are_named() {
+    let folder = Folder::with(".env", env_file("WOLKVOX_SERVER=0043\nRUST_LOG=info\n\nRUST_LOG=debug\nRUST_LOG=warn"));
+    for (language, expected) in [
+        (
+            ENGLISH,
+            "RUST_LOG: it is set more than once in .env (lines 7, 9, 10); the last one counts. Keep one of these \
+             lines.",
+        ),
+        (
+            SPANISH,
+            "RUST_LOG: está más de una vez en .env (líneas 7, 9, 10); vale la última. Deja solo una de esas líneas.",
+        ),
+    ] {
+        let draft = folder.draft(&[language]);
+        let warnings: Vec<String> = draft.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].starts_with("WOLKVOX_SERVER: "), "{warnings:?}");
+        assert_eq!(warnings[1], expected);
+        let config = draft.finish().unwrap();
+        assert_eq!(config.wolkvox.base.join("x").as_str(), "https://wv0043.wolkvox.com/x");
+    }
+    let overridden = folder.draft(&[("WOLKVOX_SERVER", "0044"), ("RUST_LOG", "info")]);
+    assert_eq!(overridden.warnings, []);
+}
+
+#[test]
+fn values_below_a_copied_example_count_and_are_no_doubles() {
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap();
+    let folder = Folder::with(".env", format!("{example}\n{}", env_file("")));
+    let draft = folder.draft(&[]);
+    assert_eq!(draft.warnings, []);
+    draft.finish().unwrap();
+}
+
+#[test]
+fn without_a_file_that_can_be_read_one_message_says_what_was_looked_for_and_where() {
+    let empty = Folder::empty();
+    let txt = Folder::with(".env.txt", env_file(""));
+    let other_encoding = Folder::with(".env", b"\xFF\xFED\0I\0");
+    let directory = Folder::empty();
+    std::fs::create_dir(directory.0.join(".env")).unwrap();
+    let file = Folder::with("file", "");
+    let closed = file.0.join("file");
+    for (directory, english, spanish) in [
+        (&empty.0, "there is no such file in {}. Copy .env.example", "no existe ese archivo en {}. Copia .env.example"),
+        (
+            &txt.0,
+            "there is no such file in {}, but one with the name .env.txt. Rename it to .env",
+            "no existe ese archivo en {}, pero sí uno llamado .env.txt. Cámbiale el nombre a .env",
+        ),
+        (&other_encoding.0, "{}/.env is not UTF-8 text. Save it", "{}/.env no es texto UTF-8. Guárdalo"),
+        (
+            &directory.0,
+            "{}/.env is a directory, not a file. Remove it",
+            "{}/.env es un directorio, no un archivo. Elimínalo",
+        ),
+        (
+            &closed,
+            "{}/.env can't be read (not a directory). Make the file",
+            "no se puede leer {}/.env (not a directory). Da",
+        ),
+    ] {
+        for (language, expected) in [(ENGLISH, english), (SPANISH, spanish)] {
+            let told = told(draft_in(directory, &[language]));
+            assert_eq!(told.len(), 1, "{told:?}");
+            let expected = format!(".env: {}", expected.replace("{}", &directory.display().to_string()));
+            assert!(told[0].starts_with(&expected), "{told:?}");
+        }
+        // Whatever the file is, nobody needs it when the environment is complete.
+        let complete = complete();
+        let environment: Vec<(&str, &str)> = complete.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let draft = draft_in(directory, &environment);
+        assert_eq!(draft.warnings.len(), usize::from(directory != &empty.0), "{:?}", draft.warnings);
+        draft.finish().unwrap();
+    }
+}
+
+#[test]
+fn what_is_missing_beside_an_incomplete_environment_is_named_with_where_it_was_looked_for() {
+    let folder = Folder::empty();
+    let complete = complete();
+    let some = complete.iter().filter(|(name, _)| **name != "WOLKVOX_TOKEN");
+    let mut environment: Vec<(&str, &str)> = some.map(|(name, value)| (*name, value.as_str())).collect();
+    environment.push(SPANISH);
+    let problems = folder.draft(&environment).finish().unwrap_err();
+    assert_eq!(problems.problems.len(), 1, "{problems}");
+    let problems = problems.to_string();
+    assert!(problems.contains("WOLKVOX_TOKEN: falta."), "{problems}");
+    assert!(problems.contains(&format!("no hay un archivo .env en {}.", folder.0.display())), "{problems}");
+}
+
+#[test]
+fn the_first_locale_that_is_set_decides_the_language() {
+    for (locales, spanish) in [
+        (vec![], false),
+        (vec![("LANG", "es_CO.UTF-8")], true),
+        (vec![("LANG", "es")], true),
+        (vec![("LANG", "pt_BR.UTF-8")], false),
+        (vec![("LC_MESSAGES", "es_MX"), ("LANG", "en_US.UTF-8")], true),
+        (vec![("LC_ALL", "C"), ("LC_MESSAGES", "es_MX"), ("LANG", "es_MX")], false),
+        (vec![("LC_ALL", ""), ("LANG", "es_ES@euro")], true),
+    ] {
+        let problems = read(&[&locales[..], &[("WOLKVOX_TOKEN", "")]].concat()).unwrap_err();
+        assert_eq!(problems.problems[0].problem, if spanish { "falta" } else { "it is missing" }, "{locales:?}");
     }
 }
 
@@ -213,6 +554,38 @@ async fn a_wrong_token_ends_the_process_with_an_error_that_names_the_variable() 
     let (code, told) = Process::start(&variables, &[]).ended().await;
     assert_eq!(code, Some(1));
     assert!(told.contains("DISCORD_TOKEN: Discord does not accept it."), "{told}");
+}
+
+#[tokio::test]
+async fn in_a_spanish_locale_it_says_in_spanish_why_it_can_not_start() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (change, code, expected) in [
+        (
+            ("DISCORD_TOKEN", "wrong"),
+            1,
+            "wolkvox-bot terminó. DISCORD_TOKEN: Discord no lo acepta.\n    Cópialo de nuevo",
+        ),
+        (("DISCORD_GUILD_ID", "4711000000000000000"), 1, "DISCORD_GUILD_ID: el bot no está en ese servidor"),
+        (
+            ("DISCORD_GUILD_ID", "42"),
+            2,
+            "wolkvox-bot no puede iniciar. Hay que corregir esta configuración:\n\n  DISCORD_",
+        ),
+    ] {
+        let mut variables = variables(&discord, &wolkvox);
+        variables.extend([("LC_ALL", "es_AR.UTF-8".to_owned()), (change.0, change.1.to_owned())]);
+        let (ended, told) = Process::start(&variables, &[]).ended().await;
+        assert_eq!(ended, Some(code), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
+    let spanish = HashMap::from([("LANG", "es_CO.UTF-8".to_owned())]);
+    let (_, told) = Process::start(&spanish, &[]).ended().await;
+    assert!(told.contains("Copia .env.example como .env") && told.contains("cargo run --example sandbox"), "{told}");
+    let (_, told) = Process::start(&spanish, &["chek"]).ended().await;
+    assert!(told.contains("argumento desconocido: \"chek\". Prueba: wolkvox-bot --help"), "{told}");
+    let mut process = Process::start(&spanish, &["--help"]);
+    assert_eq!(process.ended().await.0, Some(0));
+    assert!(process.log.text().contains("Uso: wolkvox-bot"), "{}", process.log.text());
 }
 
 #[tokio::test]

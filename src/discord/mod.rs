@@ -7,6 +7,7 @@ mod handler;
 mod interaction;
 pub(crate) mod markdown;
 mod mute;
+pub mod permissions;
 mod response;
 mod rest;
 
@@ -21,7 +22,7 @@ pub use gateway::{Gateway, GatewayError};
 pub use handler::Handler;
 pub use interaction::Payload;
 pub use response::Visibility;
-pub use rest::{Application, GatewayInfo, Guild, Rest, RestError, Role, SessionStartLimit};
+pub use rest::{Application, Channel, GatewayInfo, Guild, Rest, RestError, Role, SessionStartLimit};
 
 use crate::access::Allowlist;
 use crate::directory::Directory;

@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serenity::builder::{CreateCommand, CreateMessage};
-use serenity::model::id::{ApplicationId, ChannelId, GuildId, RoleId};
+use serenity::model::Permissions;
+use serenity::model::channel::{ChannelType, PermissionOverwrite};
+use serenity::model::id::{ApplicationId, ChannelId, GuildId, RoleId, UserId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -158,6 +160,12 @@ pub struct Application {
     pub id: ApplicationId,
     /// Its name, which is the bot's name too unless that was changed.
     pub name: String,
+    bot: Option<BotUser>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct BotUser {
+    id: UserId,
 }
 
 impl Application {
@@ -168,6 +176,12 @@ impl Application {
             self.id
         )
     }
+
+    /// The bot as a member of guilds. Where Discord does not tell, it is the application's own id, as for all bots
+    /// but those from before 2016.
+    pub fn bot(&self) -> UserId {
+        self.bot.as_ref().map_or(UserId::new(self.id.get()), |bot| bot.id)
+    }
 }
 
 /// A server (guild).
@@ -175,6 +189,8 @@ impl Application {
 pub struct Guild {
     /// Its name.
     pub name: String,
+    /// Who may do everything in it.
+    pub owner_id: UserId,
     /// Its roles.
     pub roles: Vec<Role>,
 }
@@ -186,6 +202,26 @@ pub struct Role {
     pub id: RoleId,
     /// Its name.
     pub name: String,
+    /// What it allows, where no channel overwrites it.
+    pub permissions: Permissions,
+}
+
+/// A channel.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Channel {
+    /// Its name; empty for a direct message.
+    #[serde(default)]
+    pub name: String,
+    /// What it is for.
+    #[serde(rename = "type")]
+    pub kind: ChannelType,
+    /// The guild that it is in; `None` for a direct message.
+    pub guild_id: Option<GuildId>,
+    /// The channel that a thread is in, or a channel's category.
+    pub parent_id: Option<ChannelId>,
+    /// What it changes in the permissions of the guild. A thread has its parent's.
+    #[serde(default)]
+    pub permission_overwrites: Vec<PermissionOverwrite>,
 }
 
 impl Rest {
@@ -276,18 +312,12 @@ impl Rest {
         Ok(commands.iter().any(|command| command.name == command::NAME))
     }
 
-    /// Whether a channel can be seen; gives its name.
+    /// A channel.
     ///
     /// # Errors
-    /// 403 or 404 where it can't.
-    pub async fn channel(&self, channel: ChannelId) -> Result<String, RestError> {
-        #[derive(Deserialize)]
-        struct Channel {
-            name: Option<String>,
-        }
-
-        let channel = self.get::<Channel>(&format!("/channels/{channel}")).await?;
-        Ok(channel.name.unwrap_or_default())
+    /// 403 or 404 where the bot can't see it.
+    pub async fn channel(&self, channel: ChannelId) -> Result<Channel, RestError> {
+        self.get(&format!("/channels/{channel}")).await
     }
 
     /// Posts into a channel.
@@ -406,6 +436,19 @@ impl Rest {
             return Err(refused(response.status(), response.headers(), None));
         }
         Ok(response.upgrade().await.map_err(HttpError::from)?)
+    }
+
+    /// The roles of a member of a guild, without that of everyone.
+    ///
+    /// # Errors
+    /// 403 or 404 where the bot is not in the guild, or there is no such member.
+    pub async fn member_roles(&self, guild: GuildId, member: UserId) -> Result<Vec<RoleId>, RestError> {
+        #[derive(Deserialize)]
+        struct Member {
+            roles: Vec<RoleId>,
+        }
+
+        self.get::<Member>(&format!("/guilds/{guild}/members/{member}")).await.map(|member| member.roles)
     }
 }
 

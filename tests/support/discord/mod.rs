@@ -177,6 +177,8 @@ impl Default for Limits {
 pub struct State {
     pub limits: Limits,
     pub permissions: Permissions,
+    /// Channels beside the audit channel, or in its place, as Discord sends them.
+    pub channels: BTreeMap<u64, Value>,
     pub interactions: BTreeMap<u64, Interaction>,
     pub commands: Option<Value>,
     pub registrations: usize,

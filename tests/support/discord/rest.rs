@@ -151,6 +151,9 @@ impl Discord {
                 }
             }
             ("GET", ["guilds", _]) => error(404, 10004, "Unknown Guild"),
+            ("GET", ["channels", id]) if self.channel(id).is_some() => {
+                Answer::json(200, &self.channel(id).unwrap_or_default())
+            }
             ("GET", ["channels", id]) if *id == AUDIT_CHANNEL.to_string() => match self.lacks(VIEW_CHANNEL) {
                 true => error(403, 50001, "Missing Access"),
                 false => Answer::json(200, &self.named(self.state(|state| audit_channel(&state.permissions)))),
@@ -206,6 +209,10 @@ impl Discord {
             state.commands = Some(registered.clone());
         });
         Answer::json(200, &registered)
+    }
+
+    fn channel(&self, id: &str) -> Option<Value> {
+        self.state(|state| state.channels.get(&id.parse().ok()?).cloned())
     }
 
     /// Whether the bot may not do this in the audit channel.

@@ -1,0 +1,212 @@
+//! Errors in the language of whoever runs the bot.
+//!
+//! An error's `Display` is English, which is also what the log is written in; its Spanish stands here. A kind of error
+//! that is added does not compile until it has both. What the operating system says stays as it came.
+
+use std::fmt::Display;
+
+use crate::access::InvalidAllowlist;
+use crate::app::{self, RunError};
+use crate::discord::{GatewayError, RestError};
+use crate::net::{ClientError, HttpError, InvalidBaseUrl, Untrusted, error_chain};
+use crate::reply::Language;
+use crate::telemetry::InvalidFilter;
+use crate::wolkvox::{self, InformationError};
+
+/// An error that can be told in English and in Spanish.
+pub trait Localized: Display {
+    /// In Spanish.
+    fn spanish(&self) -> String;
+
+    /// In the language of whoever runs the bot.
+    fn in_language(&self, language: Language) -> String {
+        language.pick_for_operator(Self::to_string as fn(&Self) -> String, Self::spanish)(self)
+    }
+}
+
+impl Localized for InvalidAllowlist {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Empty => "no nombra ningún rol",
+            Self::Everyone => "nombra el ID del propio servidor, que es el rol de todos",
+        }
+        .to_owned()
+    }
+}
+
+impl Localized for InvalidFilter {
+    fn spanish(&self) -> String {
+        let Self = self;
+        "no es un filtro de registro".to_owned()
+    }
+}
+
+impl Localized for InvalidBaseUrl {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NotAUrl => "no es una dirección web",
+            Self::InTheClear => {
+                "no es https (http solo se permite dentro de esta misma máquina, porque el token viaja hasta allí)"
+            }
+            Self::TooMuch => "contiene más que un host, un puerto y una ruta",
+        }
+        .to_owned()
+    }
+}
+
+impl Localized for Untrusted {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Authority => {
+                "su certificado fue emitido por una autoridad en la que esta máquina no confía. Si hay un proxy de la \
+                 empresa en medio, guarda el certificado de su autoridad en un archivo y nómbralo en SSL_CERT_FILE"
+            }
+            Self::Host => {
+                "su certificado es de otro host. Revisa la dirección; si hay un proxy de la empresa en medio, nombra \
+                 el certificado de su autoridad en SSL_CERT_FILE"
+            }
+            Self::Time => {
+                "su certificado venció o aún no es válido. Revisa el reloj de esta máquina; si está bien, debe \
+                 renovarlo quien opera el servidor o un proxy en medio (SSL_CERT_FILE)"
+            }
+            Self::TooOld => {
+                "solo ofrece un cifrado demasiado antiguo para ser seguro (lo mínimo es TLS 1.2). Si hay un proxy \
+                 antiguo en medio, evítalo o pide que lo actualicen (SSL_CERT_FILE nombra entonces su autoridad)"
+            }
+            Self::Certificate => {
+                "no se puede verificar su certificado. Si hay un proxy de la empresa en medio, nombra el certificado \
+                 de su autoridad en SSL_CERT_FILE"
+            }
+        }
+        .to_owned()
+    }
+}
+
+impl Localized for HttpError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NoRequest(why) => format!("no se puede armar la solicitud: {why}"),
+            Self::NoConnection(why) => format!("no hay conexión: {why}"),
+            Self::Untrusted(why) => format!("no hay una conexión de confianza: {}", why.spanish()),
+            Self::Lost(why) => format!("se cortó la conexión: {why}"),
+            Self::TimedOut => "tardó demasiado".to_owned(),
+            Self::TooLong => "la respuesta es demasiado larga".to_owned(),
+        }
+    }
+}
+
+impl Localized for ClientError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NoAuthorities(found) => format!(
+                "no se encontraron autoridades de certificación en esta máquina{}. Instálalas (el paquete \
+                 ca-certificates), o nombra en SSL_CERT_FILE un archivo que las tenga",
+                found.0
+            ),
+            Self::Http(error) => format!("no se puede preparar el cliente HTTP: {}", error_chain(error)),
+        }
+    }
+}
+
+impl Localized for wolkvox::BuildError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Token => "el token de Wolkvox no se puede poner en un encabezado HTTP".to_owned(),
+            Self::Client(error) => error.spanish(),
+        }
+    }
+}
+
+impl Localized for app::BuildError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Tls(error) => format!("no se puede preparar TLS: {error}"),
+            Self::Discord(error) => error.spanish(),
+            Self::Wolkvox(error) => error.spanish(),
+        }
+    }
+}
+
+impl Localized for RestError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Refused { status, code: Some(code), .. } => {
+                format!("Discord respondió HTTP {status} con el código {code}")
+            }
+            Self::Refused { status, code: None, .. } => format!("Discord respondió HTTP {status}"),
+            Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
+            Self::NotDiscord(status) => format!(
+                "otra cosa respondió en lugar de Discord, con HTTP {status}; quizá un proxy en el camino pide iniciar sesión"
+            ),
+            Self::Unreadable(why) => format!("no se puede leer la respuesta de Discord: {why}"),
+        }
+    }
+}
+
+impl Localized for InformationError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NoAnswer(HttpError::NoConnection(why)) => format!("no hay conexión con Wolkvox: {why}"),
+            Self::NoAnswer(HttpError::Untrusted(why)) => {
+                format!("no hay una conexión de confianza con Wolkvox: {}", why.spanish())
+            }
+            Self::NoAnswer(error) => format!("Wolkvox no respondió: {}", error.spanish()),
+            Self::Refused(rejected) => format!("Wolkvox lo rechazó con {}", rejected.code),
+            Self::Unreadable(status) => format!("no se puede leer la respuesta de Wolkvox (HTTP {status})"),
+        }
+    }
+}
+
+impl Localized for GatewayError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Token => "Discord ya no acepta DISCORD_TOKEN".to_owned(),
+            Self::Closed(code) => format!("Discord cerró la conexión definitivamente, con el código {code}"),
+            Self::Unreachable(after) => {
+                format!("no hubo conexión con Discord durante {} s", after.as_secs())
+            }
+        }
+    }
+}
+
+impl Localized for RunError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Token => "DISCORD_TOKEN: Discord no lo acepta.\n    Cópialo de nuevo de \
+                            https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"."
+                .to_owned(),
+            Self::NotInGuild { invite } => format!(
+                "DISCORD_GUILD_ID: el bot no está en ese servidor, o no puede agregarle comandos.\n    Revisa el ID y \
+                 abre este enlace para invitar al bot:\n    {invite}"
+            ),
+            Self::Unreachable { after, last } => {
+                let remedy = match last {
+                    RestError::NoAnswer(error) if error.names_its_remedy() => "",
+                    _ => " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL si está definida.",
+                };
+                format!("No hubo conexión con Discord durante {} s.{remedy}\n    {}", after.as_secs(), last.spanish())
+            }
+            Self::Refused(error) => format!("Discord no dejó iniciar el bot: {}", error.spanish()),
+            Self::Gateway { error } => {
+                let remedy = match error {
+                    GatewayError::Token => {
+                        "Restablece el token en https://discord.com/developers/applications, tu aplicación, \"Bot\", \
+                         y pon el nuevo en DISCORD_TOKEN."
+                    }
+                    GatewayError::Closed(4010 | 4011) => {
+                        "El bot está en demasiados servidores para una sola conexión: usa una aplicación de Discord \
+                         propia, invitada solo a tu servidor, y pon su token en DISCORD_TOKEN."
+                    }
+                    GatewayError::Closed(_) => {
+                        "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala."
+                    }
+                    GatewayError::Unreachable(_) => {
+                        "Lo que mantiene el bot en marcha debería iniciarlo de nuevo. Si continúa, revisa la conexión \
+                         de esta máquina a internet y https://discordstatus.com."
+                    }
+                };
+                format!("{}.\n    {remedy}", error.spanish())
+            }
+        }
+    }
+}
