@@ -102,7 +102,10 @@ impl Shared {
         }
         queue.bytes += record.text.len();
         queue.records.push_back(record);
-        if !queue.writing {
+        let asleep = !queue.writing;
+        // Before the thread is woken, which would wait for it.
+        drop(queue);
+        if asleep {
             self.filled.notify_one();
         }
     }

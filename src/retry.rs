@@ -77,10 +77,10 @@ pub struct Persistence {
 /// How shortly before the end the last try begins, where a longer pause was asked for.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
-/// Makes a request until one try succeeds, and at least once. A try that stays silent is waited for all the same, and whichever succeeds
-/// first counts; `attempt` is told whether another one is silent, and the errors so far. `again` says of an error how long it has to be
-/// waited at least before the next try; `None` where none will help, and then only those that are open are waited
-/// for. `late` is called when no try will begin any more and some are open.
+/// Makes a request until one try succeeds, and at least once. A try that stays silent is waited for all the same, and
+/// whichever succeeds first counts; `attempt` is told whether another one is silent, and the errors so far. `again` says
+/// of an error how long it has to be waited at least before the next try; `None` where none will help, and then only
+/// those that are open are waited for. `late` is called when no try will begin any more and some are open.
 ///
 /// # Errors
 /// All of them, in the order in which they came. Tries that were given up are not among them.
@@ -90,12 +90,13 @@ pub async fn persist<T, E, F: Future<Output = Result<T, E>>>(
     mut again: impl FnMut(&E) -> Option<Duration>,
     mut late: impl FnMut(),
 ) -> Result<T, Vec<E>> {
-    let mut open = FuturesUnordered::new();
     let mut errors = Vec::new();
-    let mut next = Some(Instant::now());
+    let mut open = FuturesUnordered::new();
+    open.push(attempt(false, &errors));
+    let mut next = Some(Instant::now() + silence);
     let mut hopeless = false;
-    let mut tried = false;
-    while !tried || (!last_try.is_over() && (next.is_some() || !open.is_empty())) {
+    while !last_try.is_over() && (next.is_some() || !open.is_empty()) {
+        let end = Instant::now() + last_try.left();
         tokio::select! {
             biased;
             Some(result) = open.next(), if !open.is_empty() => match result {
@@ -113,12 +114,12 @@ pub async fn persist<T, E, F: Future<Output = Result<T, E>>>(
                     errors.push(error);
                 }
             },
-            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                tried = true;
-                open.push(attempt(!open.is_empty(), &errors));
-                next = Some(Instant::now() + silence);
+            () = sleep_until(next.map_or(end, |next| next.min(end))) => {
+                if !last_try.is_over() && next.is_some_and(|next| next <= Instant::now()) {
+                    open.push(attempt(!open.is_empty(), &errors));
+                    next = Some(Instant::now() + silence);
+                }
             }
-            () = last_try.over(), if tried => {}
         }
     }
     if open.is_empty() {

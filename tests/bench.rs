@@ -77,11 +77,9 @@ async fn measure(prefix: &[&str]) {
     row("memory after 2,000 commands, MiB", &both.each_ref().map(Subject::memory), "");
     in_turns(&mut both, 80, 100).await;
     row("memory after 10,000 commands, MiB", &both.each_ref().map(Subject::memory), "at most 12 MiB, and flat");
-    assert_eq!(both.each_ref().map(|subject| subject.status("Threads:")), [1.0; 2], "not all is measured");
-    let slept = |subject: &Subject| subject.status("voluntary_ctxt_switches:");
-    let before = both.each_ref().map(slept);
+    let before = both.each_ref().map(Subject::slept);
     sleep(Duration::from_secs(10)).await;
-    row("wake-ups in 10 idle seconds", &[0, 1].map(|side| slept(&both[side]) - before[side]), "");
+    row("wake-ups in 10 idle seconds", &[0, 1].map(|side| both[side].slept() - before[side]), "");
     for (number, service) in ["Discord, without the gateway", "Wolkvox"].iter().enumerate() {
         let made = both.each_ref().map(|subject| subject.services.connections[number].made.load(Ordering::SeqCst));
         row(&format!("connections to {service}"), &made.map(|made| made as f64), "");
@@ -166,7 +164,8 @@ impl Subject {
 
     /// Seconds on a processor so far.
     fn processor(&self) -> f64 {
-        self.proc("schedstat").split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+        let threads = self.threads("schedstat");
+        threads.iter().map(|stat| stat.split(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() / 1e9
     }
 
     /// In MiB.
@@ -180,7 +179,20 @@ impl Subject {
         value.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// What the kernel tells of the main thread, and both programs have no other.
+    /// How often a thread went to sleep so far.
+    fn slept(&self) -> f64 {
+        let switches = |status: &String| {
+            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+            switches.trim().parse::<f64>().unwrap()
+        };
+        self.threads("status").iter().map(switches).sum()
+    }
+
+    fn threads(&self, file: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id().unwrap())).unwrap();
+        tasks.map(|task| fs::read_to_string(task.unwrap().path().join(file)).unwrap()).collect()
+    }
+
     fn proc(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.process.id().unwrap())).unwrap()
     }

@@ -114,7 +114,7 @@ pub(super) async fn respond(
         }
         tries += 1;
         began = Instant::now();
-        rest.respond(callback, response, longest)
+        rest.respond(callback, response, limits.silence, longest)
     };
     let again = |error: &RestError| {
         tracing::debug!(interaction_id = %callback.id, "a first answer failed: {error}");

@@ -2,6 +2,7 @@
 //! what may be repeated differs. The bot makes so few requests that a rate limiter of its own would be idle;
 //! a 429 comes back with the time to wait.
 
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::Permissions;
 use serenity::model::channel::{ChannelType, PermissionOverwrite};
 use serenity::model::id::{ApplicationId, ChannelId, GuildId, RoleId, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -31,6 +32,9 @@ use crate::net::{self, Answer, BaseUrl, ClientError, HttpError, Tls};
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// How long a connection to Discord is kept unused.
 const KEEP_CONNECTION: Duration = Duration::from_secs(90);
+/// How many first answers are under way at once: a burst of commands would make a connection for each, where these are
+/// enough to answer 200 within their 3 s even from far away.
+const FIRST_ANSWERS_AT_ONCE: usize = 32;
 /// How long any other request than a first answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -41,6 +45,7 @@ pub struct Rest {
     base: BaseUrl,
     tls: Tls,
     authorization: HeaderValue,
+    first_answers: Semaphore,
     unanswered: Notify,
 }
 
@@ -239,7 +244,8 @@ impl Rest {
         let base = settings.api.clone();
         let client = net::http_client(&base, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
         let client = Mutex::new((client, Instant::now()));
-        Ok(Self { client, base, tls: tls.clone(), authorization, unanswered: Notify::new() })
+        let first_answers = Semaphore::new(FIRST_ANSWERS_AT_ONCE);
+        Ok(Self { client, base, tls: tls.clone(), authorization, first_answers, unanswered: Notify::new() })
     }
 
     /// Lets no further request use a connection that was made before `moment`: a try that began then got no answer.
@@ -329,7 +335,8 @@ impl Rest {
         self.execute(request).await.and_then(is_json)
     }
 
-    /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062.
+    /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062. Only so
+    /// many are under way at once, of which those that have been silent for `silence` don't count.
     ///
     /// # Errors
     /// When Discord refused it, or did not answer within `timeout`.
@@ -337,10 +344,20 @@ impl Rest {
         &self,
         callback: &Callback,
         response: &impl Serialize,
+        silence: Duration,
         timeout: Duration,
     ) -> Result<(), RestError> {
         let path = format!("/interactions/{}/{}/callback", callback.id, callback.token.expose_secret());
-        let answer = self.execute(self.request(Method::POST, &path).json(response).timeout(timeout)).await?;
+        let turn = self.first_answers.acquire().await;
+        let exchange = self.execute(self.request(Method::POST, &path).json(response).timeout(timeout));
+        let mut exchange = pin!(exchange);
+        let answer = match tokio::time::timeout(silence, &mut exchange).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                drop(turn);
+                exchange.await?
+            }
+        };
         if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { is_json(answer) }
     }
 

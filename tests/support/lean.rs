@@ -123,7 +123,10 @@ impl Server {
                 let message = json!({"id": "1420000000000000000", "content": "x".repeat(800)});
                 self.saw(Event::Replied, Answer::json(200, &message))
             }
-            ("GET", ["gateway"]) => Answer::json(200, &json!({"url": self.gateway})),
+            ("GET", ["gateway", "bot"]) => {
+                let limit = json!({"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1});
+                Answer::json(200, &json!({"url": self.gateway, "shards": 1, "session_start_limit": limit}))
+            }
             ("GET", ["applications", "@me"]) => Answer::json(200, &discord::application_payload()),
             ("GET", ["guilds", _]) => Answer::json(200, &discord::guild_payload()),
             ("PUT", ["applications", _, "guilds", _, "commands"]) => Answer::json(200, &json!([])),
