@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Rest, RestError};
+use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
 use crate::guard::RecentToggles;
 use crate::net::{ClientError, Tls};
 use crate::retry::{Backoff, retry};
@@ -20,6 +20,8 @@ use crate::wolkvox::{self, Wolkvox};
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A failed answer says nothing any more so long after it, if Discord answers something else.
+const QUIET: Duration = Duration::from_secs(60);
 /// How often Discord's REST API is asked whether it is there again.
 const PROBE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
 
@@ -143,7 +145,7 @@ impl App {
             wolkvox: wolkvox.clone(),
             allowlist: config.allowlist,
             recent_toggles: RecentToggles::new(config.toggle_guard, limits.question),
-            directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory)),
+            directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory, stop.clone())),
             visibility: config.visibility,
             audit_channel,
             limits,
@@ -242,19 +244,29 @@ impl App {
     }
 }
 
-/// Completes when Discord's REST API has stayed without an answer for `limit`, however often it was asked: being able
-/// to answer is part of being connected.
+/// Completes when nobody could be answered for `limit`: being able to answer is part of being connected. While nobody
+/// gives commands, Discord is asked for something else instead.
 async fn cut_off(rest: &Rest, limit: Duration) -> RunError {
     loop {
         rest.unanswered().await;
         let since = Instant::now();
-        sleep(PROBE.clone().pause()).await;
-        let probe = || rest.gateway();
-        let again = |error: &RestError| error.is_outage().then_some(Duration::ZERO);
-        if let Err(last) = retry(PROBE, since + limit, probe, again, |_, _| {}).await
-            && last.is_outage()
-        {
-            return RunError::Unreachable { after: since.elapsed(), last };
+        let mut backoff = PROBE;
+        loop {
+            sleep(backoff.pause()).await;
+            let probe = rest.gateway().await;
+            // None where the latest answer was taken.
+            let Some(Outage { since: began, latest, error }) = rest.outage() else { break };
+            if latest - began >= limit {
+                return RunError::Unreachable { after: latest - began, last: error };
+            }
+            match probe {
+                Err(last) if last.is_outage() && since.elapsed() >= limit => {
+                    return RunError::Unreachable { after: since.elapsed(), last };
+                }
+                Err(last) if last.is_outage() => {}
+                _ if latest.elapsed() >= QUIET => break,
+                _ => {}
+            }
         }
     }
 }

@@ -23,9 +23,14 @@ impl Moment {
         self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())
     }
 
-    /// What is over when `limit` has passed since then.
+    /// What is over when `limit` has passed since then, on either clock.
     pub fn deadline(self, limit: Duration) -> Deadline {
-        Deadline { since: self, limit }
+        Deadline { since: self, limit, elapsed: Self::elapsed }
+    }
+
+    /// The same on the monotonic clock alone: for what does no harm when it is done too late.
+    pub fn lenient_deadline(self, limit: Duration) -> Deadline {
+        Deadline { since: self, limit, elapsed: |moment| moment.monotonic.elapsed() }
     }
 }
 
@@ -34,12 +39,13 @@ impl Moment {
 pub struct Deadline {
     since: Moment,
     limit: Duration,
+    elapsed: fn(Moment) -> Duration,
 }
 
 impl Deadline {
     /// How much is left; zero once it is over.
     pub fn left(self) -> Duration {
-        self.limit.saturating_sub(self.since.elapsed())
+        self.limit.saturating_sub((self.elapsed)(self.since))
     }
 
     /// Whether it is over.

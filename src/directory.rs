@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
@@ -42,6 +43,7 @@ impl Name {
 pub struct Directory {
     wolkvox: Wolkvox,
     max_age: Duration,
+    stop: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -55,8 +57,9 @@ struct State {
 
 impl Directory {
     /// A directory without a copy. Wolkvox is asked at most once in `max_age`.
-    pub fn new(wolkvox: Wolkvox, max_age: Duration) -> Arc<Self> {
-        Arc::new(Self { wolkvox, max_age, state: Mutex::default() })
+    /// Nothing is read once `stop` is cancelled.
+    pub fn new(wolkvox: Wolkvox, max_age: Duration, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { wolkvox, max_age, stop, state: Mutex::default() })
     }
 
     /// The agents that fit what was typed, the best first, from the copy as it is.
@@ -78,7 +81,7 @@ impl Directory {
     }
 
     async fn renew(self: Arc<Self>) {
-        let agents = self.wolkvox.agents::<Agents>().await;
+        let Some(agents) = self.stop.run_until_cancelled(self.wolkvox.agents::<Agents>()).await else { return };
         let mut state = self.state();
         match agents {
             Ok(mut agents) => {

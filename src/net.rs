@@ -100,7 +100,7 @@ pub struct Answer {
 }
 
 /// Why there is no answer. No variant holds an address, since that may hold a token.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {
     /// Nothing was sent: the request itself is at fault.
     #[error("the request can't be made: {0}")]

@@ -83,7 +83,7 @@ async fn a_post_whose_answer_was_lost_is_repeated_with_a_nonce_that_makes_it_one
         world.discord.reply(world.discord.mute(&supervisor(), 1002)).await;
         world.discord.until("the next one is posted too", |state| state.posts.len() == 2).await;
         let post = world.discord.state(|state| state.posts[0].clone());
-        assert_eq!(post["nonce"], command.to_string());
+        assert_eq!(post["nonce"], format!("{command}-1"));
         assert_eq!(post["flags"], 4);
     })
     .await;

@@ -31,7 +31,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 "#;
 
 /// A library that does that, and the file.
-fn wall_clock() -> (PathBuf, PathBuf) {
+pub(crate) fn wall_clock() -> (PathBuf, PathBuf) {
     let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-clock-{}", fastrand::u64(..)));
     std::fs::create_dir(&folder).unwrap();
     let (source, library, offset) = (folder.join("clock.c"), folder.join("clock.so"), folder.join("offset"));

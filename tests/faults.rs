@@ -26,20 +26,23 @@ fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
         ("first answer", 18..22) => Fate::Late(Duration::from_millis(rng.u64(0..900))),
         ("first answer", 22..24) => Fate::Stall,
         ("first answer", 24..26) => Fate::StallAfter,
-        ("first answer", 26..28) => Fate::Page(*rng.choice(&[200, 302, 403]).unwrap()),
+        ("first answer", 26..27) => Fate::Page(*rng.choice(&[200, 302, 403]).unwrap()),
+        ("first answer", 27..28) => Fate::Json(*rng.choice(&[200, 403]).unwrap()),
         ("edit", 0..8) => Fate::Refuse(500, 0),
         ("edit", 8..14) => Fate::CutBefore,
         ("edit", 14..20) => Fate::CutAfter,
         ("edit", 20..26) => Fate::RateLimit(0.05),
         ("edit", 26..30) => Fate::Deleted,
         ("edit", 30..34) => Fate::Refuse(400, 50035),
-        ("edit", 34..37) => Fate::Page(200),
+        ("edit", 34..36) => Fate::Page(200),
+        ("edit", 36..37) => Fate::Json(200),
         ("edit", 37..39) => Fate::Stall,
         ("edit", 39..41) => Fate::StallAfter,
         ("edit", 41..42) => Fate::Cloudflare(3600),
         ("look", 0..10) => Fate::Refuse(503, 0),
         ("look", 10..20) => Fate::CutBefore,
-        ("follow-up", 0..10) => Fate::Refuse(503, 0),
+        ("follow-up", 0..10) => Fate::RateLimit(0.05),
+        ("follow-up", 10..20) => Fate::CutAfter,
         _ => Fate::Accept,
     }
 }
@@ -83,7 +86,8 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
         config.limits.silence = Duration::from_millis(150);
         config.limits.late_answer = Duration::from_secs(2);
         config.limits.look_again = Duration::from_millis(500);
-        config.limits.delivery = Duration::from_secs(20);
+        config.limits.delivery = Duration::from_secs(90);
+        config.limits.last_words = Duration::from_secs(60);
         config.limits.telling = Duration::from_secs(5);
     };
     World::run_with(impatient, async |world| {

@@ -22,6 +22,7 @@ mod documentation;
 mod faults;
 mod gateway;
 mod guard;
+mod hostile;
 mod languages;
 mod logs;
 mod startup;

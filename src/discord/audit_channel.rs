@@ -1,12 +1,14 @@
 //! The audit channel: one line for every toggle that was done or may have been, in order.
 
+use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serenity::builder::{CreateAllowedMentions, CreateMessage};
 use serenity::model::channel::{MessageFlags, Nonce};
 use serenity::model::id::{ChannelId, InteractionId};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +20,10 @@ use crate::retry::{Backoff, retry};
 /// How many lines may wait.
 const WAITING: usize = 10_000;
 /// How long a message is tried for. A channel takes some 5 in 5 s; what waits meanwhile shares the next one.
-const TRY_FOR: Duration = Duration::from_secs(600);
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+const TRY_FOR: Duration = Duration::from_secs(300);
+/// The longest pause that is taken, whatever is asked for: it may be lifted earlier.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
 
 /// The way into the channel. The lines that wait are posted before [`AuditChannel::run`] ends.
 pub struct AuditChannel(mpsc::Sender<Line>);
@@ -38,51 +42,82 @@ impl AuditChannel {
 
     /// Posts a line, of at most [`MAX_MESSAGE`] UTF-16 units, when its turn comes.
     pub(super) fn post(&self, interaction: InteractionId, text: String) {
-        if self.0.try_send(Line { interaction, text }).is_err() {
-            not_posted(interaction, 1, &"too many lines are waiting");
+        if let Err(TrySendError::Full(line) | TrySendError::Closed(line)) = self.0.try_send(Line { interaction, text })
+        {
+            not_posted(&[line].into(), &"too many lines are waiting");
         }
     }
 }
 
 async fn run(rest: Arc<Rest>, channel: ChannelId, mut waiting: mpsc::Receiver<Line>, end: CancellationToken) {
-    let mut next = waiting.recv().await;
-    while let Some(Line { interaction, text: mut content }) = next.take() {
-        let mut lines = 1_usize;
-        while let Ok(line) = waiting.try_recv() {
-            if width(&content) + 1 + width(&line.text) > MAX_MESSAGE {
-                next = Some(line);
-                break;
+    let mut lines = VecDeque::new();
+    // So many of them are posted one by one, since Discord refused them together.
+    let mut singly = 0_usize;
+    loop {
+        if lines.is_empty() {
+            match waiting.recv().await {
+                Some(line) => lines.push_back(line),
+                None => return,
             }
-            content = [content, line.text].join("\n");
-            lines += 1;
         }
-        // Discord posts one message for a nonce, however often it is sent: so it may be sent again.
-        let message = CreateMessage::new()
-            .content(content)
-            .allowed_mentions(CreateAllowedMentions::new())
-            .flags(MessageFlags::SUPPRESS_EMBEDS)
-            .nonce(Nonce::String(interaction.to_string()))
-            .enforce_nonce(true);
-        let post = || rest.post_message(channel, &message);
+        lines.extend(std::iter::from_fn(|| waiting.try_recv().ok()));
+        let count = if singly > 0 { 1 } else { fitting(&lines) };
         let posted = tokio::select! {
             biased;
-            posted = retry(BACKOFF, Instant::now() + TRY_FOR, post, RestError::transient, |_, _| {}) => posted,
+            posted = post(&rest, channel, lines.iter().take(count)) => posted,
             () = end.cancelled() => {
-                while waiting.try_recv().is_ok() {
-                    lines += 1;
-                }
-                return not_posted(interaction, lines + usize::from(next.is_some()), &"the bot was stopped");
+                lines.extend(std::iter::from_fn(|| waiting.try_recv().ok()));
+                return not_posted(&lines, &"the bot was stopped");
             }
         };
-        if let Err(error) = posted {
-            not_posted(interaction, lines, &error);
+        if let Err(error) = &posted
+            && error.transient().is_none()
+            && count > 1
+        {
+            singly = count;
+            continue;
         }
-        if next.is_none() {
-            next = waiting.recv().await;
+        let done: VecDeque<Line> = lines.drain(..count).collect();
+        singly = singly.saturating_sub(1);
+        if let Err(error) = posted {
+            not_posted(&done, &error);
         }
     }
 }
 
-fn not_posted(first: InteractionId, lines: usize, why: &dyn std::fmt::Display) {
-    tracing::warn!(interaction_id = %first, lines, "the toggle was not posted to AUDIT_CHANNEL_ID: {why}");
+/// How many of the lines fit into one message; the first one does.
+fn fitting(lines: &VecDeque<Line>) -> usize {
+    let mut room = MAX_MESSAGE;
+    let fits = |line: &&Line| {
+        let left = room.checked_sub(width(&line.text));
+        room = left.unwrap_or_default().saturating_sub(1);
+        left.is_some()
+    };
+    lines.iter().take_while(fits).count().max(1)
+}
+
+async fn post(rest: &Rest, channel: ChannelId, lines: impl Iterator<Item = &Line>) -> Result<(), RestError> {
+    let lines: Vec<&Line> = lines.collect();
+    let content: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    // Discord makes one message of what comes twice with the same nonce: so it may be sent again. A message with fewer
+    // lines is another one.
+    let nonce = lines.first().map(|first| format!("{}-{}", first.interaction, lines.len())).unwrap_or_default();
+    let message = CreateMessage::new()
+        .content(content.join("\n"))
+        .allowed_mentions(CreateAllowedMentions::new())
+        .flags(MessageFlags::SUPPRESS_EMBEDS)
+        .nonce(Nonce::String(nonce))
+        .enforce_nonce(true);
+    let again = |error: &RestError| error.transient().map(|pause| pause.min(LONGEST_PAUSE));
+    retry(BACKOFF, Instant::now() + TRY_FOR, || rest.post_message(channel, &message), again, |_, _| {}).await
+}
+
+fn not_posted(lines: &VecDeque<Line>, why: &dyn Display) {
+    if let Some(Line { interaction, .. }) = lines.front() {
+        tracing::warn!(
+            interaction_id = %interaction,
+            lines = lines.len(),
+            "the toggle was not posted to AUDIT_CHANNEL_ID: {why}"
+        );
+    }
 }

@@ -173,11 +173,11 @@ impl Gateway<'_> {
                          Discord resets the bot's token when all are",
                         wait.as_secs()
                     );
-                    pause = wait;
+                    pause = pause.max(wait);
                     // While there are some, one wait is enough; when there are none, it has to be looked again.
                     state.waited = remaining >= LAST_SESSIONS;
                     // It waits on purpose.
-                    state.down_since = Instant::now() + wait;
+                    state.down_since = Instant::now() + pause;
                 }
                 End::Invalid => {
                     tracing::info!("Discord ended the session, a new one is begun");
@@ -205,7 +205,6 @@ impl Gateway<'_> {
                 Err(end) => return end,
             },
         };
-        state.waited = false;
         let mut connection = Connection {
             socket,
             heartbeat: None,
@@ -345,6 +344,7 @@ impl Gateway<'_> {
                 connection.heartbeat = Some(interval);
                 connection.next_beat = Instant::now() + interval.mul_f64(fastrand::f64());
                 connection.send(&self.identify_or_resume(state)).await?;
+                state.waited = false;
             }
             Opcode::HeartbeatAck => connection.acknowledged = true,
             _ => {}
@@ -395,7 +395,7 @@ impl Connection {
 }
 
 /// How long to wait before an IDENTIFY, so that those of a day last. `None` while there are plenty; the very last ones
-/// are left for a person who starts the bot by hand.
+/// are not sent.
 fn wait_before_identify(limit: SessionStartLimit) -> Option<Duration> {
     let until_reset = Duration::from_millis(limit.reset_after);
     match limit.remaining {

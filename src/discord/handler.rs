@@ -41,7 +41,9 @@ impl Handler {
                 return;
             }
         };
-        if !self.mark_seen(interaction.callback.id) {
+        // Keystrokes are many, and do no harm when they come twice.
+        let is_command = !matches!(interaction.request, Request::Suggest(_));
+        if is_command && !self.mark_seen(interaction.callback.id) {
             tracing::debug!(interaction_id = %interaction.callback.id, "delivered again, left alone");
             return;
         }

@@ -22,7 +22,7 @@ pub use gateway::{Gateway, GatewayError};
 pub use handler::Handler;
 pub use interaction::Payload;
 pub use response::Visibility;
-pub use rest::{Application, Channel, GatewayInfo, Guild, Rest, RestError, Role, SessionStartLimit};
+pub use rest::{Application, Channel, GatewayInfo, Guild, Outage, Rest, RestError, Role, SessionStartLimit};
 
 use crate::access::Allowlist;
 use crate::directory::Directory;

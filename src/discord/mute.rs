@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serenity::builder::{CreateAutocompleteResponse, CreateInteractionResponse};
 use serenity::model::id::InteractionId;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
 use super::interaction::{Callback, Interaction, Request};
@@ -27,7 +27,8 @@ use crate::wolkvox::{CallReport, QueuedCall};
 /// How long the copy that asked is left alone with its button before another copy says that it did not ask.
 const OTHER_COPY: Duration = Duration::from_secs(1);
 
-const LOOK_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+const LOOK_BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), LOOK_PAUSE);
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
 /// What is to be done for an interaction.
 enum Plan {
@@ -47,6 +48,8 @@ pub(super) struct Progress(Mutex<Stage>);
 enum Stage {
     #[default]
     Unanswered,
+    /// The first answer was not accepted, as far as is known, and the audit record of that is being written.
+    Unacknowledged,
     /// The person sees "thinking…", and nothing was sent to Wolkvox.
     Acknowledged(Agent),
     /// The call has begun.
@@ -206,33 +209,40 @@ async fn unacknowledged(
             self::report(context, interaction, received, progress, &agent, &report).await;
         }
         Unacknowledged::Somewhere | Unacknowledged::Unknown(_) => {
+            progress.reach(Stage::Unacknowledged);
             audit(interaction, Some(agent.id), "unacknowledged", None);
             look_again(context, interaction, received, &agent).await;
         }
         Unacknowledged::Elsewhere | Unacknowledged::Refused(_) => {
+            progress.reach(Stage::Unacknowledged);
             audit(interaction, Some(agent.id), "unacknowledged", None);
         }
     }
 }
 
 /// One of our own tries may have been accepted without our learning of it: somebody who still sees "thinking…" after a
-/// while is told what is true whoever answers later. Never over an answer that is there.
+/// while is told what is true whoever answers later. Never over an answer that is there, so it is looked before each
+/// try.
 async fn look_again(context: &Context, interaction: &Interaction, received: Moment, agent: &Agent) {
+    let Context { rest, limits, stop, .. } = context;
     let callback = &interaction.callback;
-    sleep(context.limits.look_again).await;
-    let deadline = Instant::now() + received.deadline(context.limits.delivery).left();
-    let look = || context.rest.original(callback);
-    match retry(LOOK_BACKOFF, deadline, look, RestError::transient, |_, _| {}).await {
-        Ok(Original::Thinking) => {
-            tracing::info!(interaction_id = %callback.id, "still unanswered, so the person is told that nothing was sent");
-            let text = reply::unconfirmed(interaction.language, agent);
-            deliver(context, interaction, received, Reply { own_words: text.clone(), text }, "unacknowledged").await;
+    // A bot that stops looks at once.
+    let _ = timeout(limits.look_again, stop.cancelled()).await;
+    let text = reply::unconfirmed(interaction.language, agent);
+    let tell = || async {
+        if rest.original(callback).await? == Original::Thinking {
+            rest.edit_original(callback, &response::edit(&text)).await?;
+            let interaction_id = callback.id;
+            tracing::info!(%interaction_id, "still unanswered, so the person was told that nothing was sent from here");
         }
-        Ok(Original::Answered | Original::Absent) => {}
-        Err(error) => tracing::warn!(
-            interaction_id = %callback.id,
-            "it is not known whether somebody is left on \"thinking…\": {error}"
-        ),
+        Ok(())
+    };
+    let again =
+        |error: &RestError| (!error.is_void_token()).then(|| error.transient().unwrap_or_default().min(LOOK_PAUSE));
+    let deadline = Instant::now() + received.lenient_deadline(limits.delivery).left();
+    if let Err(error) = retry(LOOK_BACKOFF, deadline, tell, again, |_, _| {}).await {
+        let interaction_id = callback.id;
+        tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {error}");
     }
 }
 
@@ -269,6 +279,7 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
             let answered = respond(context, interaction, &response::private(text), received).await;
             return audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
         }
+        Stage::Unacknowledged => return,
         Stage::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
         Stage::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
         Stage::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
@@ -316,7 +327,8 @@ async fn respond(
 async fn deliver(context: &Context, interaction: &Interaction, received: Moment, reply: Reply, outcome: &'static str) {
     let Context { rest, limits, visibility, end, .. } = context;
     let callback = &interaction.callback;
-    let deadline = received.deadline(limits.delivery);
+    // A wall clock that is set meanwhile must not lose a result; whether its token is void Discord knows best.
+    let deadline = received.lenient_deadline(limits.delivery);
     let why = tokio::select! {
         biased;
         delivered = response::deliver(rest, callback, &reply, *visibility, deadline, limits) => match delivered {

@@ -18,7 +18,7 @@ use crate::clock::{Deadline, Moment};
 use crate::limits::Limits;
 use crate::net::HttpError;
 use crate::reply::{self, Language};
-use crate::retry::{Backoff, Persistence, persist};
+use crate::retry::{Backoff, Persistence, persist, retry};
 
 /// Discord's code for an interaction that has its first answer already: another copy of the bot was faster, or our
 /// own answer arrived although we did not learn of it.
@@ -26,7 +26,7 @@ const ALREADY_ACKNOWLEDGED: u32 = 40060;
 /// Discord's code for a message that is not there: somebody deleted it.
 const UNKNOWN_MESSAGE: u32 = 10008;
 /// After so many times it is taken to be gone for good.
-const DELETED_FOR_GOOD: usize = 4;
+const DELETED_FOR_GOOD: u32 = 4;
 /// Cloudflare, in front of Discord, asks for pauses of up to an hour and often lifts them much earlier.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -180,25 +180,40 @@ pub(super) async fn deliver(
         began = Instant::now();
         let refused = errors.iter().any(|error| error.status() == Some(400));
         let text = if refused { &reply.own_words } else { &reply.text };
-        let deleted = errors.iter().filter(|error| error.code() == Some(UNKNOWN_MESSAGE)).count();
-        async move {
-            if deleted >= DELETED_FOR_GOOD {
-                rest.follow_up(callback, &follow_up(text, visibility)).await
-            } else {
-                rest.edit_original(callback, &edit(text)).await
-            }
-        }
+        async move { rest.edit_original(callback, &edit(text)).await }
     };
+    let mut deleted = 0;
     let again = |error: &RestError| {
         tracing::debug!(interaction_id = %callback.id, "the result could not be delivered: {error}");
+        deleted += u32::from(error.code() == Some(UNKNOWN_MESSAGE));
         // A refusal may pass: somebody may have changed what it was about.
-        (!error.is_void_token()).then(|| error.transient().unwrap_or_default())
+        let hopeless = error.is_void_token() || deleted >= DELETED_FOR_GOOD;
+        (!hopeless).then(|| error.transient().unwrap_or_default())
     };
-    let delivered = persist(persistence, attempt, again, || {}).await;
-    delivered.map_err(|mut errors| errors.pop().unwrap_or(RestError::NoAnswer(HttpError::TimedOut)))
+    let errors = match persist(persistence, attempt, again, || {}).await {
+        Ok(()) => return Ok(()),
+        Err(errors) => errors,
+    };
+    let error = errors.into_iter().last().unwrap_or(RestError::NoAnswer(HttpError::TimedOut));
+    if deleted < DELETED_FOR_GOOD || error.is_void_token() {
+        return Err(error);
+    }
+    // One message: unlike an edit, it is repeated only where it was plainly not posted.
+    let message = follow_up(&reply.text, visibility);
+    let own_words = follow_up(&reply.own_words, visibility);
+    let mut errors = 0;
+    let attempt = || {
+        errors += 1;
+        rest.follow_up(callback, if errors == 1 { &message } else { &own_words })
+    };
+    let again = |error: &RestError| {
+        let posted = error.is_void_token() || error.may_have_arrived();
+        (!posted).then(|| error.transient().unwrap_or_default().min(LONGEST_PAUSE))
+    };
+    retry(BACKOFF, Instant::now() + deadline.left(), attempt, again, |_, _| {}).await
 }
 
-fn edit(text: &str) -> EditInteractionResponse {
+pub(super) fn edit(text: &str) -> EditInteractionResponse {
     let message = EditInteractionResponse::new().content(text).flags(MessageFlags::SUPPRESS_EMBEDS);
     message.allowed_mentions(CreateAllowedMentions::new())
 }

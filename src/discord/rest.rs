@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::Permissions;
 use serenity::model::channel::{ChannelType, PermissionOverwrite};
-use serenity::model::id::{ApplicationId, ChannelId, GuildId, RoleId, UserId};
+use serenity::model::id::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -47,10 +47,22 @@ pub struct Rest {
     authorization: HeaderValue,
     first_answers: Semaphore,
     unanswered: Notify,
+    outage: Mutex<Option<Outage>>,
+}
+
+/// Answers to interactions that failed one after the other.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// When the first one failed.
+    pub since: Instant,
+    /// When the latest one failed.
+    pub latest: Instant,
+    /// How that failed.
+    pub error: RestError,
 }
 
 /// What went wrong with a request.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RestError {
     /// Discord answered with an error.
     #[error("Discord answered HTTP {status}{}", code.map(|code| format!(" with code {code}")).unwrap_or_default())]
@@ -245,7 +257,15 @@ impl Rest {
         let client = net::http_client(&base, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
         let client = Mutex::new((client, Instant::now()));
         let first_answers = Semaphore::new(FIRST_ANSWERS_AT_ONCE);
-        Ok(Self { client, base, tls: tls.clone(), authorization, first_answers, unanswered: Notify::new() })
+        Ok(Self {
+            client,
+            base,
+            tls: tls.clone(),
+            authorization,
+            first_answers,
+            unanswered: Notify::new(),
+            outage: Mutex::default(),
+        })
     }
 
     /// Lets no further request use a connection that was made before `moment`: a try that began then got no answer.
@@ -260,7 +280,31 @@ impl Rest {
         }
     }
 
-    /// Completes when a request to Discord has stayed without a proper answer.
+    /// The outage that goes on, unless the latest answer to an interaction was taken or refused by Discord itself.
+    pub fn outage(&self) -> Option<Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes whether Discord takes answers to interactions.
+    fn answers<T>(&self, result: Result<T, RestError>) -> Result<T, RestError> {
+        /// Failures with more time between them have nothing to do with each other.
+        const APART: Duration = Duration::from_secs(120);
+
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        *outage = match &result {
+            Err(error) if error.is_outage() => {
+                let latest = Instant::now();
+                let before = outage.take().filter(|before| before.latest.elapsed() < APART);
+                let since = before.map_or(latest, |before| before.since);
+                self.unanswered.notify_one();
+                Some(Outage { since, latest, error: error.clone() })
+            }
+            _ => None,
+        };
+        result
+    }
+
+    /// Completes when an answer to an interaction has failed.
     pub async fn unanswered(&self) {
         self.unanswered.notified().await;
     }
@@ -332,7 +376,7 @@ impl Rest {
     /// When it was not posted, as far as is known.
     pub async fn post_message(&self, channel: ChannelId, message: &CreateMessage) -> Result<(), RestError> {
         let request = self.request(Method::POST, &format!("/channels/{channel}/messages")).json(message);
-        self.execute(request).await.and_then(is_json)
+        self.execute(request).await.and_then(message_in).map(drop)
     }
 
     /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062. Only so
@@ -352,13 +396,19 @@ impl Rest {
         let exchange = self.execute(self.request(Method::POST, &path).json(response).timeout(timeout));
         let mut exchange = pin!(exchange);
         let answer = match tokio::time::timeout(silence, &mut exchange).await {
-            Ok(answer) => answer?,
+            Ok(answer) => answer,
             Err(_) => {
                 drop(turn);
-                exchange.await?
+                exchange.await
             }
         };
-        if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { is_json(answer) }
+        let answer = self.answers(answer)?;
+        // Discord has nothing to say to it; a proxy on the way might say anything.
+        if answer.status == StatusCode::NO_CONTENT {
+            Ok(())
+        } else {
+            Err(RestError::NotDiscord(answer.status.as_u16()))
+        }
     }
 
     /// Edits the first answer to an interaction.
@@ -367,7 +417,7 @@ impl Rest {
     /// When Discord refused it, or did not answer in time.
     pub(super) async fn edit_original(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
         let request = self.request(Method::PATCH, &original(callback)).json(message);
-        self.execute(request).await.and_then(is_json)
+        self.answers(self.execute(request).await.and_then(message_in)).map(drop)
     }
 
     /// Looks at the first answer to an interaction.
@@ -377,13 +427,7 @@ impl Rest {
     pub(super) async fn original(&self, callback: &Callback) -> Result<Original, RestError> {
         const LOADING: u64 = 128;
 
-        #[derive(Deserialize)]
-        struct Message {
-            #[serde(default)]
-            flags: u64,
-        }
-
-        match self.get::<Message>(&original(callback)).await {
+        match self.execute(self.request(Method::GET, &original(callback))).await.and_then(message_in) {
             Ok(message) if message.flags & LOADING != 0 => Ok(Original::Thinking),
             Ok(_) => Ok(Original::Answered),
             Err(error) if error.status() == Some(404) => Ok(Original::Absent),
@@ -397,7 +441,7 @@ impl Rest {
     /// When Discord refused it, or did not answer in time.
     pub(super) async fn follow_up(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
         let path = format!("/webhooks/{}/{}", callback.application, callback.token.expose_secret());
-        self.execute(self.request(Method::POST, &path).json(message)).await.and_then(is_json)
+        self.answers(self.execute(self.request(Method::POST, &path).json(message)).await.and_then(message_in)).map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
@@ -424,13 +468,8 @@ impl Rest {
             Ok(answer) => Err(refused(answer.status, &answer.headers, answer.body.ok().as_deref())),
             Err(error) => Err(RestError::NoAnswer(error)),
         };
-        if let Err(error) = &result {
-            if matches!(error, RestError::NoAnswer(HttpError::TimedOut)) {
-                self.renew_connections(began);
-            }
-            if error.is_outage() {
-                self.unanswered.notify_one();
-            }
+        if let Err(RestError::NoAnswer(HttpError::TimedOut)) = &result {
+            self.renew_connections(began);
         }
         result
     }
@@ -487,6 +526,20 @@ fn is_json(answer: Answer) -> Result<(), RestError> {
     json_body(answer).map(drop)
 }
 
+/// A message, as far as it is needed.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "id")]
+    _id: MessageId,
+    #[serde(default)]
+    flags: u64,
+}
+
+fn message_in(answer: Answer) -> Result<Message, RestError> {
+    let status = answer.status.as_u16();
+    serde_json::from_slice(&answer.body?).map_err(|_| RestError::NotDiscord(status))
+}
+
 fn refused(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> RestError {
     #[derive(Default, Deserialize)]
     struct Body {
@@ -496,9 +549,9 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Rest
 
     let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
     let said = body.map(serde_json::from_slice::<Body>);
-    // What stands before Discord answers with pages too, but only 429 and 5xx.
-    let from_elsewhere = matches!(said, Some(Err(_))) && status.as_u16() != 429 && !status.is_server_error();
-    if from_elsewhere {
+    // Discord's refusals have a code. What stands before it answers without one, but only 429 and 5xx.
+    let from_elsewhere = said.as_ref().is_some_and(|said| said.as_ref().map_or(true, |said| said.code.is_none()));
+    if from_elsewhere && status.as_u16() != 429 && !status.is_server_error() {
         return RestError::NotDiscord(status.as_u16());
     }
     let said = said.and_then(Result::ok).unwrap_or_default();

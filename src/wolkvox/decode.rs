@@ -1,7 +1,7 @@
 //! What an answer says. Only what is plainly a success counts as one, and only what is plainly a refusal as
 //! the other; all else is left to the caller as unreadable.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::outcome::{Done, Outcome, Refusal, Rejected};
@@ -12,10 +12,15 @@ use crate::outcome::{Done, Outcome, Refusal, Rejected};
 pub(super) struct Fields {
     #[serde(default)]
     pub(super) code: Value,
-    #[serde(default)]
-    pub(super) error: Value,
-    #[serde(default)]
-    pub(super) msg: Value,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) error: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) msg: Option<Value>,
+}
+
+/// A field that is there, `null` or not.
+pub(super) fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
 }
 
 /// `body` as JSON, whatever its label says, without the byte-order mark that PHP files like to begin with.
@@ -41,21 +46,23 @@ impl Fields {
             Value::String(code) => Some(code.trim().parse().ok()?),
             _ => return None,
         };
-        let error = match self.error {
+        // Neither field at all is not Wolkvox's answer.
+        let said = self.error.is_some() || self.msg.is_some();
+        let error = match self.error.unwrap_or_default() {
             Value::Null => None,
             Value::String(error) if matches!(error.trim(), "" | "null") => None,
             Value::String(error) => Some(error),
             _ => return None,
         };
-        let msg = match self.msg {
+        let msg = match self.msg.unwrap_or_default() {
             Value::Null => String::new(),
             Value::String(msg) => msg,
             _ => return None,
         };
         match (code, error) {
-            (Some(code @ 200..=299), None) if is_success(status) => Some(Outcome::Done(Done { code, msg })),
+            (Some(code @ 200..=299), None) if is_success(status) && said => Some(Outcome::Done(Done { code, msg })),
             // Only a documented text says that a call was refused where its code says that it was a success.
-            (Some(code @ 200..=299), Some(error)) => {
+            (Some(code @ 200..=299), Some(error)) if is_success(status) || is_refusal(status) => {
                 let reason = documented(code, &msg)?;
                 Some(rejected(code, Some(error), msg, reason))
             }

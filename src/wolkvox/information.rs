@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::decode::{self, Fields};
+use super::decode::{self, Fields, present};
 use super::{MAX_ANSWER_BYTES, Wolkvox, no_answer};
 use crate::agent::AgentId;
 use crate::net::{self, HttpError};
@@ -139,10 +139,10 @@ fn number(value: &Value) -> Option<u64> {
 struct Listing<C> {
     #[serde(default)]
     code: Value,
-    #[serde(default)]
-    error: Value,
-    #[serde(default)]
-    msg: Value,
+    #[serde(default, deserialize_with = "present")]
+    error: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    msg: Option<Value>,
     #[serde(default)]
     data: Rows<C>,
 }

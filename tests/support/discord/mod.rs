@@ -83,6 +83,8 @@ pub enum Fate {
     StallAfter,
     /// Not carried out: a company proxy's page, with this status.
     Page(u16),
+    /// Not carried out: a company proxy's JSON, with this status.
+    Json(u16),
     /// Not carried out: Cloudflare's 429, a page, to be repeated after so many seconds.
     Cloudflare(u64),
     /// Not carried out: somebody has deleted the message.

@@ -94,6 +94,7 @@ impl Discord {
                 carry_out();
                 Answer::Silent
             }
+            Fate::Json(status) => Answer::json(status, &json!({"error": "blocked by policy", "user": null})),
             Fate::Page(status) => Answer::html(status, "Sign in to use the network"),
             Fate::Cloudflare(seconds) => {
                 Answer::html(429, "Error 1015: you are being rate limited").with("retry-after", seconds)
@@ -106,7 +107,8 @@ impl Discord {
             Fate::AnsweredElsewhere => {
                 let id = parts.get(1).and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
                 self.state(|state| {
-                    if let Some(interaction) = state.interactions.get_mut(&id) {
+                    // Not if the bot's own was accepted before.
+                    if let Some(interaction) = state.interactions.get_mut(&id).filter(|known| known.first.is_none()) {
                         interaction.elsewhere = true;
                         interaction.first = Some(json!({"type": 5}));
                     }
