@@ -188,7 +188,7 @@ impl Bot {
     pub async fn ended(&self) -> Result<(), RunError> {
         match self.life.replace(Life::Awaited) {
             Life::Running(task) => {
-                tokio::time::timeout(Duration::from_secs(30), task).await.expect("the bot ends").unwrap()
+                tokio::time::timeout(Duration::from_secs(100), task).await.expect("the bot ends").unwrap()
             }
             Life::Stopped => Ok(()),
             Life::Awaited => panic!("how the bot ended was asked before"),
