@@ -21,7 +21,7 @@ const WAITING: usize = 10_000;
 const TRY_FOR: Duration = Duration::from_secs(600);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
-/// The way into the channel. The lines that wait are posted before [`AuditChannel::run`] ends.
+/// The way into the channel. The lines that wait are posted before the future that [`AuditChannel::new`] gives ends.
 pub struct AuditChannel(mpsc::Sender<Line>);
 
 struct Line {
