@@ -24,6 +24,7 @@ mod gateway;
 mod guard;
 mod languages;
 mod logs;
+mod proxies;
 mod startup;
 mod stopping;
 mod support;
