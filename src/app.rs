@@ -86,7 +86,7 @@ pub enum RunError {
 fn check_connection(last: &RestError) -> &'static str {
     match last {
         RestError::NoAnswer(error) if error.names_its_remedy() => "",
-        _ => " Check this machine's connection to the internet, and DISCORD_API_URL if it is set.",
+        _ => " Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY if they are set.",
     }
 }
 

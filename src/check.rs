@@ -7,12 +7,12 @@ use serenity::model::id::ChannelId;
 use crate::config::Draft;
 use crate::discord::permissions::{Sending, sending_in};
 use crate::discord::{Application, Guild, Rest, RestError};
-use crate::localized::Localized as _;
-use crate::net::{ClientError, Tls, error_chain};
+use crate::localized::{self, Localized as _};
+use crate::net::{BaseUrl, ClientError, Proxy, Tls, error_chain};
 use crate::outcome::Refusal;
 use crate::reply::Language;
 use crate::telemetry::OneLine;
-use crate::wolkvox::{InformationError, TokenInfo, Wolkvox};
+use crate::wolkvox::{FIREWALL, InformationError, TokenInfo, Wolkvox};
 
 /// Prints the findings, one line each.
 pub struct Report<'a> {
@@ -81,6 +81,10 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
         )?;
         return Ok(false);
     }
+    let at_discord = draft.discord.as_ref().map(|settings| (&settings.api, &settings.proxy));
+    proxy("Discord", at_discord, &mut report)?;
+    let at_wolkvox = draft.wolkvox.as_ref().map(|settings| (&settings.base, &settings.proxy));
+    proxy("Wolkvox", at_wolkvox, &mut report)?;
     let tls = match Tls::load() {
         Ok(tls) => tls,
         Err(error) => {
@@ -89,8 +93,13 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
         }
     };
     let rest = draft.discord.as_ref().map(|settings| Rest::new(settings, &tls));
+    let mut reached = true;
     let application = match &rest {
-        Some(Ok(rest)) => discord(rest, &draft, &mut report).await?,
+        Some(Ok(rest)) => {
+            let application = discord(rest, &draft, &mut report).await?;
+            reached = !application.as_ref().is_err_and(RestError::is_outage);
+            application.ok()
+        }
         Some(Err(error)) => {
             client_error("Discord", error, &mut report)?;
             None
@@ -117,7 +126,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
         )?,
     }
     match draft.wolkvox.as_ref().map(|settings| Wolkvox::new(settings, &tls)) {
-        Some(Ok(client)) => wolkvox(client.token_info().await, &mut report)?,
+        Some(Ok(client)) => wolkvox(client.token_info().await, reached, &mut report)?,
         Some(Err(error)) => {
             report.fail(format!("Wolkvox: {}", error_chain(&error)), format!("Wolkvox: {}", error.spanish()))?
         }
@@ -137,8 +146,24 @@ fn client_error(service: &str, error: &ClientError, report: &mut Report<'_>) -> 
     report.fail(format!("{service}: {}", error_chain(error)), format!("{service}: {}", error.spanish()))
 }
 
-/// The bot, its server and its command at Discord; gives who it is.
-async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Result<Option<Application>> {
+/// Whether a service is reached through the proxy, where there is one.
+fn proxy(service: &str, at: Option<(&BaseUrl, &Option<Proxy>)>, report: &mut Report<'_>) -> io::Result<()> {
+    let Some((base, Some(proxy))) = at else { return Ok(()) };
+    if proxy.serves(base) {
+        report.ok(
+            format!("Proxy: {service} is reached through {proxy}"),
+            format!("Proxy: se llega a {service} por {proxy}"),
+        )
+    } else {
+        report.ok(
+            format!("Proxy: {service} is reached directly, because of NO_PROXY or an http address"),
+            format!("Proxy: se llega a {service} directamente, por NO_PROXY o una dirección http"),
+        )
+    }
+}
+
+/// The bot, its server and its command at Discord; gives who it is, or the error that was reported.
+async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Result<Result<Application, RestError>> {
     let application = match rest.application().await {
         Ok(application) => application,
         Err(error) if error.status() == Some(401) => {
@@ -148,24 +173,25 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
                 "Token de Discord: Discord no lo acepta. Cópialo de nuevo en DISCORD_TOKEN desde \
                  https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\".",
             )?;
-            return Ok(None);
+            return Ok(Err(error));
         }
         Err(RestError::NoAnswer(error)) if error.names_its_remedy() => {
             report.fail(format!("Discord: {error}."), format!("Discord: {}.", error.spanish()))?;
-            return Ok(None);
+            return Ok(Err(error.into()));
         }
         Err(error) => {
             report.fail(
                 format!(
-                    "Discord: {error}. Check this machine's connection to the internet, and DISCORD_API_URL if it is \
-                     set."
+                    "Discord: {error}. Check this machine's connection to the internet, and DISCORD_API_URL and \
+                     HTTPS_PROXY if they are set."
                 ),
                 format!(
-                    "Discord: {}. Revisa la conexión de esta máquina a internet, y DISCORD_API_URL si está definida.",
+                    "Discord: {}. Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si \
+                     están definidas.",
                     error.spanish()
                 ),
             )?;
-            return Ok(None);
+            return Ok(Err(error));
         }
     };
     report.ok(
@@ -200,7 +226,7 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
             Err(error) => failed_request("Server", "Servidor", &error, report)?,
         },
     }
-    Ok(Some(application))
+    Ok(Ok(application))
 }
 
 fn is_absent(error: &RestError) -> bool {
@@ -310,7 +336,8 @@ async fn audit_channel(
     }
 }
 
-fn wolkvox(info: Result<TokenInfo, InformationError>, report: &mut Report<'_>) -> io::Result<()> {
+/// Wolkvox and its token. Where Discord was not `reached` either, Wolkvox's firewall need not be what is in the way.
+fn wolkvox(info: Result<TokenInfo, InformationError>, reached: bool, report: &mut Report<'_>) -> io::Result<()> {
     let reachable = |report: &mut Report<'_>| report.ok("Wolkvox: reachable", "Wolkvox: se puede acceder al servidor");
     match info {
         Ok(info) => {
@@ -322,17 +349,29 @@ fn wolkvox(info: Result<TokenInfo, InformationError>, report: &mut Report<'_>) -
             reachable(report)?;
             refused(rejected.reason, rejected.code, report)
         }
+        Err(ref error @ InformationError::NoAnswer(ref why)) if reached && why.may_be_firewall() => report.fail(
+            format!(
+                "Wolkvox: {error}. {FIREWALL}. If it is entered, check WOLKVOX_SERVER (0042 for \
+                 https://wv0042.wolkvox.com), and WOLKVOX_API_URL and HTTPS_PROXY if they are set."
+            ),
+            format!(
+                "Wolkvox: {}. {}. Si ya lo está, revisa WOLKVOX_SERVER (0042 en \
+                 https://wv0042.wolkvox.com), y WOLKVOX_API_URL y HTTPS_PROXY si están definidas.",
+                error.spanish(),
+                localized::FIREWALL
+            ),
+        ),
         Err(InformationError::NoAnswer(error)) if error.names_its_remedy() => {
             report.fail(format!("Wolkvox: {error}."), format!("Wolkvox: {}.", error.spanish()))
         }
         Err(error @ InformationError::NoAnswer(_)) => report.fail(
             format!(
-                "Wolkvox: {error}. Check WOLKVOX_SERVER (0042 for https://wv0042.wolkvox.com), WOLKVOX_API_URL if it \
-                 is set, and this machine's connection to the internet."
+                "Wolkvox: {error}. Check WOLKVOX_SERVER (0042 for https://wv0042.wolkvox.com), WOLKVOX_API_URL and \
+                 HTTPS_PROXY if they are set, and this machine's connection to the internet."
             ),
             format!(
-                "Wolkvox: {}. Revisa WOLKVOX_SERVER (0042 en https://wv0042.wolkvox.com), WOLKVOX_API_URL si está \
-                 definida, y la conexión de esta máquina a internet.",
+                "Wolkvox: {}. Revisa WOLKVOX_SERVER (0042 en https://wv0042.wolkvox.com), WOLKVOX_API_URL y \
+                 HTTPS_PROXY si están definidas, y la conexión de esta máquina a internet.",
                 error.spanish()
             ),
         ),

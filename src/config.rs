@@ -15,7 +15,7 @@ use crate::access::{Allowlist, InvalidAllowlist};
 use crate::env_file::{self, EnvFile, EnvFileError};
 use crate::limits::Limits;
 use crate::localized::Localized as _;
-use crate::net::BaseUrl;
+use crate::net::{BaseUrl, Proxy};
 use crate::reply::Language;
 use crate::telemetry::{Filter, Format};
 use crate::{discord, wolkvox};
@@ -23,9 +23,9 @@ use crate::{discord, wolkvox};
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `DISCORD_TOKEN`, `DISCORD_API_URL`.
+    /// `DISCORD_TOKEN`, `DISCORD_API_URL`, `HTTPS_PROXY`, `NO_PROXY`.
     pub discord: discord::Settings,
-    /// `WOLKVOX_SERVER`, `WOLKVOX_TOKEN`, `WOLKVOX_TIMEOUT_SECS`, `WOLKVOX_API_URL`.
+    /// `WOLKVOX_SERVER`, `WOLKVOX_TOKEN`, `WOLKVOX_TIMEOUT_SECS`, `WOLKVOX_API_URL`, `HTTPS_PROXY`, `NO_PROXY`.
     pub wolkvox: wolkvox::Settings,
     /// `DISCORD_GUILD_ID`, `ALLOWED_ROLE_IDS`.
     pub allowlist: Allowlist,
@@ -68,11 +68,13 @@ const AUDIT_CHANNEL_ID: Variable = optional("AUDIT_CHANNEL_ID", "");
 const AGENT_DIRECTORY: Variable = optional("AGENT_DIRECTORY", "on");
 const LOG_FORMAT: Variable = optional("LOG_FORMAT", "text");
 const RUST_LOG: Variable = optional("RUST_LOG", "info");
+const HTTPS_PROXY: Variable = optional("HTTPS_PROXY", "");
+const NO_PROXY: Variable = optional("NO_PROXY", "");
 const DISCORD_API_URL: Variable = optional("DISCORD_API_URL", "https://discord.com");
 const WOLKVOX_API_URL: Variable = optional("WOLKVOX_API_URL", "");
 
 /// All variables, in the order of the README's table.
-pub const VARIABLES: [Variable; 14] = [
+pub const VARIABLES: [Variable; 16] = [
     DISCORD_TOKEN,
     DISCORD_GUILD_ID,
     ALLOWED_ROLE_IDS,
@@ -85,9 +87,20 @@ pub const VARIABLES: [Variable; 14] = [
     AGENT_DIRECTORY,
     LOG_FORMAT,
     RUST_LOG,
+    HTTPS_PROXY,
+    NO_PROXY,
     DISCORD_API_URL,
     WOLKVOX_API_URL,
 ];
+
+impl Variable {
+    /// The names that it is looked for under, the first first. Those that other programs read too are in use in lower
+    /// case as well.
+    fn spellings(self) -> impl Iterator<Item = String> {
+        let lower = self.name.ends_with("_PROXY").then(|| self.name.to_ascii_lowercase());
+        [self.name.to_owned()].into_iter().chain(lower)
+    }
+}
 
 const fn required(name: &'static str) -> Variable {
     Variable { name, required: true, default: "" }
@@ -148,9 +161,9 @@ pub struct Draft {
     pub language: Language,
     /// What does not keep the bot from running, but is probably not meant.
     pub warnings: Vec<Problem>,
-    /// `DISCORD_TOKEN`, `DISCORD_API_URL`.
+    /// `DISCORD_TOKEN`, `DISCORD_API_URL`, `HTTPS_PROXY`, `NO_PROXY`.
     pub discord: Option<discord::Settings>,
-    /// `WOLKVOX_SERVER`, `WOLKVOX_TOKEN`, `WOLKVOX_TIMEOUT_SECS`, `WOLKVOX_API_URL`.
+    /// `WOLKVOX_SERVER`, `WOLKVOX_TOKEN`, `WOLKVOX_TIMEOUT_SECS`, `WOLKVOX_API_URL`, `HTTPS_PROXY`, `NO_PROXY`.
     pub wolkvox: Option<wolkvox::Settings>,
     /// `DISCORD_GUILD_ID`.
     pub guild: Option<GuildId>,
@@ -211,16 +224,20 @@ impl Draft {
         let discord_api = reader.base_url(DISCORD_API_URL, Some(DISCORD_API_URL.default.to_owned()));
         let wolkvox_api = server.map(|server| format!("https://wv{server}.wolkvox.com"));
         let wolkvox_api = reader.base_url(WOLKVOX_API_URL, wolkvox_api);
+        let proxy = reader.proxy();
         let Reader { warnings, problems, hint, .. } = reader;
         Self {
             language,
             warnings,
-            discord: discord_api.zip(discord_token).map(|(api, token)| discord::Settings { api, token }),
-            wolkvox: wolkvox_api.zip(wolkvox_token).zip(timeout).map(|((base, token), timeout)| wolkvox::Settings {
-                base,
+            discord: discord_api.zip(discord_token).zip(proxy.clone()).map(|((api, token), proxy)| discord::Settings {
+                api,
                 token,
-                timeout,
+                proxy,
             }),
+            wolkvox: wolkvox_api
+                .zip(wolkvox_token)
+                .zip(timeout.zip(proxy))
+                .map(|((base, token), (timeout, proxy))| wolkvox::Settings { base, token, timeout, proxy }),
             guild,
             allowlist,
             audit_channel,
@@ -444,16 +461,11 @@ impl<'a> Reader<'a> {
     }
 
     fn in_environment(&self, variable: Variable) -> Option<String> {
-        (self.lookup)(variable.name)
-            .map(|value| env_file::unquoted(&value).to_owned())
-            .filter(|value| !value.is_empty())
+        variable.spellings().find_map(|name| non_blank(&(self.lookup)(&name)?))
     }
 
     fn value(&self, variable: Variable) -> Option<String> {
-        let in_file = || {
-            let value = env_file::unquoted(&self.file?.get(variable.name)?.value);
-            (!value.is_empty()).then(|| value.to_owned())
-        };
+        let in_file = || variable.spellings().find_map(|name| non_blank(&self.file?.get(&name)?.value));
         self.in_environment(variable).or_else(in_file)
     }
 
@@ -654,6 +666,21 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// `Some(None)` where there is none, `None` where it is wrong: nothing is to go around it then.
+    fn proxy(&mut self) -> Option<Option<Proxy>> {
+        let Some(value) = self.value(HTTPS_PROXY) else { return Some(None) };
+        let except = self.value(NO_PROXY).unwrap_or_default();
+        let remedy = self.pick(
+            "Give an address such as http://proxy.example:3128, or http://name:password@proxy.example:3128 with each \
+             @ : / # ? % of the password as %40 %3A %2F %23 %3F %25; or leave it out",
+            "Escribe una dirección como http://proxy.example:3128, o http://nombre:clave@proxy.example:3128 con cada \
+             @ : / # ? % de la clave como %40 %3A %2F %23 %3F %25; o quítala",
+        );
+        let language = self.language;
+        let parse = |value: &str| Proxy::parse(value, &except).map_err(|error| error.in_language(language));
+        self.parsed(HTTPS_PROXY, &value, remedy, parse).map(Some)
+    }
+
     fn allowlist(&mut self, guild: GuildId, roles: Vec<RoleId>) -> Option<Allowlist> {
         let problem = match Allowlist::new(guild, roles) {
             Ok(allowlist) => return Some(allowlist),
@@ -666,6 +693,10 @@ impl<'a> Reader<'a> {
         self.report(ALLOWED_ROLE_IDS.name, problem.in_language(self.language), remedy);
         None
     }
+}
+
+fn non_blank(value: &str) -> Option<String> {
+    Some(env_file::unquoted(value)).filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
 fn not_an_id(language: Language) -> String {

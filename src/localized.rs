@@ -8,10 +8,15 @@ use std::fmt::Display;
 use crate::access::InvalidAllowlist;
 use crate::app::{self, RunError};
 use crate::discord::{GatewayError, RestError};
-use crate::net::{ClientError, HttpError, InvalidBaseUrl, Untrusted, error_chain};
+use crate::net::{ClientError, HttpError, InvalidBaseUrl, InvalidProxy, ProxyFault, Untrusted, error_chain};
 use crate::reply::Language;
 use crate::telemetry::InvalidFilter;
 use crate::wolkvox::{self, InformationError};
+
+/// [`wolkvox::FIREWALL`] in Spanish.
+pub const FIREWALL: &str = "Los servidores de Wolkvox tienen su propio firewall: la dirección IPv4 pública con la que \
+                            sale esta máquina, o su proxy, debe estar registrada para la operación, en Wolkvox Manager o \
+                            por el soporte de Wolkvox";
 
 /// An error that can be told in English and in Spanish.
 pub trait Localized: Display {
@@ -54,6 +59,43 @@ impl Localized for InvalidBaseUrl {
     }
 }
 
+impl Localized for InvalidProxy {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NotAnAddress => "no es la dirección de un proxy",
+            Self::Kind => "no es un proxy http ni https",
+            Self::TooMuch => "contiene más que un usuario, una contraseña, un host y un puerto",
+        }
+        .to_owned()
+    }
+}
+
+impl Localized for ProxyFault {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Unreachable(why) => format!(
+                "no se puede llegar al proxy que nombra HTTPS_PROXY: {why}. Revisa que esté funcionando, y su \
+                 dirección: http o https, host y puerto"
+            ),
+            Self::Untrusted(why) => {
+                format!("el proxy que nombra HTTPS_PROXY no es de confianza: {}", why.spanish())
+            }
+            Self::SignIn => "el proxy que nombra HTTPS_PROXY pide un usuario y una contraseña, u otros que los que \
+                             recibió (407). Escríbelos como en http://nombre:clave@proxy.example:3128"
+                .to_owned(),
+            Self::Refused => {
+                "el proxy que nombra HTTPS_PROXY se niega a hacer la conexión, o no puede hacerla. Revisa allí el \
+                 usuario y la contraseña, si los pide, y solicita a quien lo administra que permita CONNECT a este \
+                 host; si se puede llegar al host sin el proxy, ponlo en NO_PROXY"
+                    .to_owned()
+            }
+            Self::BrokeOff => "el proxy que nombra HTTPS_PROXY cortó la conexión. Revisa su dirección: http o https, \
+                               host y puerto; pregunta a quien lo administra si permite CONNECT a este host"
+                .to_owned(),
+        }
+    }
+}
+
 impl Localized for Untrusted {
     fn spanish(&self) -> String {
         match self {
@@ -86,7 +128,9 @@ impl Localized for HttpError {
     fn spanish(&self) -> String {
         match self {
             Self::NoRequest(why) => format!("no se puede armar la solicitud: {why}"),
-            Self::NoConnection(why) => format!("no hay conexión: {why}"),
+            Self::NoConnection(why) | Self::TurnedDown(why) => format!("no hay conexión: {why}"),
+            Self::Unanswered => "no hay conexión: nadie respondió a tiempo".to_owned(),
+            Self::Proxy(fault) => format!("no hay conexión: {}", fault.spanish()),
             Self::Untrusted(why) => format!("no hay una conexión de confianza: {}", why.spanish()),
             Self::Lost(why) => format!("se cortó la conexión: {why}"),
             Self::TimedOut => "tardó demasiado".to_owned(),
@@ -146,7 +190,11 @@ impl Localized for RestError {
 impl Localized for InformationError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoAnswer(HttpError::NoConnection(why)) => format!("no hay conexión con Wolkvox: {why}"),
+            Self::NoAnswer(HttpError::Unanswered) => "no hay conexión con Wolkvox: nadie respondió a tiempo".to_owned(),
+            Self::NoAnswer(HttpError::NoConnection(why) | HttpError::TurnedDown(why)) => {
+                format!("no hay conexión con Wolkvox: {why}")
+            }
+            Self::NoAnswer(HttpError::Proxy(fault)) => format!("no hay conexión con Wolkvox: {}", fault.spanish()),
             Self::NoAnswer(HttpError::Untrusted(why)) => {
                 format!("no hay una conexión de confianza con Wolkvox: {}", why.spanish())
             }
@@ -182,7 +230,10 @@ impl Localized for RunError {
             Self::Unreachable { after, last } => {
                 let remedy = match last {
                     RestError::NoAnswer(error) if error.names_its_remedy() => "",
-                    _ => " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL si está definida.",
+                    _ => {
+                        " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están \
+                          definidas."
+                    }
                 };
                 format!("No hubo conexión con Discord durante {} s.{remedy}\n    {}", after.as_secs(), last.spanish())
             }

@@ -1,18 +1,21 @@
-//! What all outgoing connections share: one TLS configuration, one kind of HTTP client, one rule for the addresses
-//! that a token may travel to, and words for what goes wrong.
+//! What all outgoing connections share: one TLS configuration, one kind of HTTP client, one proxy, one rule for the
+//! addresses that a token may travel to, and words for what goes wrong.
 
 use std::error::Error;
-use std::io;
+use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, NoProxy, RequestBuilder, Response, StatusCode, Url};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret as _, SecretString};
 
-/// How long making a connection may take, TLS handshake included. It is shared among the addresses that a name has,
-/// so that one that does not answer leaves time for the next.
+/// How long making a connection may take, the way through a proxy and the TLS handshake included. It is shared among
+/// the addresses that a name has, so that one that does not answer leaves time for the next.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After how long without traffic a connection is probed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
@@ -65,18 +68,24 @@ impl Tls {
 }
 
 /// An HTTP client that does nothing on its own: no redirects (our tokens would travel along), no repeats (those are
-/// for the callers to decide), no proxy from the environment. Connections are kept unused for `keep`.
+/// for the callers to decide), no proxy but the one that is given. Connections are kept unused for `keep`.
 ///
 /// What can't be turned off, and need not be: a request that was never written, because its kept connection turned
 /// out to be closed, goes out on a new one.
 ///
 /// # Errors
 /// When `base` needs TLS and there are no authorities, or the client can't be set up.
-pub fn http_client(base: &BaseUrl, tls: &Tls, connect: Duration, keep: Duration) -> Result<Client, ClientError> {
+pub fn http_client(
+    base: &BaseUrl,
+    proxy: Option<&Proxy>,
+    tls: &Tls,
+    connect: Duration,
+    keep: Duration,
+) -> Result<Client, ClientError> {
     if base.0.scheme() == "https" {
         tls.authorities.clone()?;
     }
-    let client = Client::builder()
+    let mut client = Client::builder()
         .tls_backend_preconfigured(tls.config.clone())
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -85,7 +94,79 @@ pub fn http_client(base: &BaseUrl, tls: &Tls, connect: Duration, keep: Duration)
         .pool_idle_timeout(keep)
         .tcp_keepalive(TCP_KEEPALIVE)
         .user_agent(USER_AGENT);
+    if let Some(proxy) = proxy {
+        client = client.proxy(proxy.rule()?);
+    }
     Ok(client.build()?)
+}
+
+/// A proxy that encrypted connections go through, by CONNECT: TLS goes from end to end, so that it sees the names of
+/// hosts and no token. It has no part in anything else: an `http` address, which is always on this machine, would be
+/// shown to it in the clear.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// With the user name and the password.
+    url: SecretString,
+    /// The hosts that are reached without it.
+    except: String,
+    /// Without user name and password.
+    shown: String,
+}
+
+/// What is wrong with a proxy's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidProxy {
+    /// Not a host with or without a port.
+    #[error("it is not the address of a proxy")]
+    NotAnAddress,
+    /// Such as SOCKS.
+    #[error("it is not an http or https proxy")]
+    Kind,
+    /// As when a password has characters in it that mean something in an address.
+    #[error("it contains more than a user name, a password, a host and a port")]
+    TooMuch,
+}
+
+impl Proxy {
+    /// Parses an address as `HTTPS_PROXY` has it, with or without `http://`, and a list of hosts as `NO_PROXY` has it.
+    ///
+    /// # Errors
+    /// When it is not the address of a proxy that can be used.
+    pub fn parse(text: &str, except: &str) -> Result<Self, InvalidProxy> {
+        let text = if text.contains("://") { text.to_owned() } else { ["http://", text].concat() };
+        let url = Url::parse(&text).map_err(|_| InvalidProxy::NotAnAddress)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(InvalidProxy::Kind);
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidProxy::TooMuch);
+        }
+        // What the library can't read it would go around, and say nothing.
+        let used = intercept(url.as_str(), "", "https://discord.com").ok_or(InvalidProxy::NotAnAddress)?;
+        let shown = used.uri().to_string().trim_end_matches('/').to_owned();
+        Ok(Self { url: String::from(url).into(), except: except.to_owned(), shown })
+    }
+
+    /// Whether what lives at this address is reached through it.
+    pub fn serves(&self, base: &BaseUrl) -> bool {
+        intercept(self.url.expose_secret(), &self.except, base.0.as_str()).is_some()
+    }
+
+    fn rule(&self) -> Result<reqwest::Proxy, reqwest::Error> {
+        let proxy = reqwest::Proxy::https(self.url.expose_secret()).map_err(reqwest::Error::without_url)?;
+        Ok(proxy.no_proxy(NoProxy::from_string(&self.except)))
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// The proxy that is used for an address. reqwest does not tell, and asks in the same way.
+fn intercept(proxy: &str, except: &str, address: &str) -> Option<Intercept> {
+    Matcher::builder().https(proxy).no(except).build().intercept(&address.parse().ok()?)
 }
 
 /// What came back.
@@ -108,6 +189,15 @@ pub enum HttpError {
     /// Nothing was sent: no connection was made.
     #[error("no connection: {0}")]
     NoConnection(String),
+    /// Nothing was sent: the connection was turned down.
+    #[error("no connection: {0}")]
+    TurnedDown(String),
+    /// Nothing was sent: nobody answered while there was time to make a connection.
+    #[error("no connection: nobody answered in time")]
+    Unanswered,
+    /// Nothing was sent: the proxy made no connection.
+    #[error("no connection: {0}")]
+    Proxy(ProxyFault),
     /// Nothing was sent: the other side could not be trusted.
     #[error("no connection that can be trusted: {0}")]
     Untrusted(Untrusted),
@@ -125,13 +215,59 @@ pub enum HttpError {
 impl HttpError {
     /// Whether the request may have reached the other side.
     pub fn may_have_been_sent(&self) -> bool {
-        !matches!(self, Self::NoRequest(_) | Self::NoConnection(_) | Self::Untrusted(_))
+        !matches!(self, Self::NoRequest(_)) && !self.is_unconnected()
+    }
+
+    /// Whether there was no connection to send anything on.
+    pub fn is_unconnected(&self) -> bool {
+        matches!(
+            self,
+            Self::NoConnection(_) | Self::TurnedDown(_) | Self::Unanswered | Self::Proxy(_) | Self::Untrusted(_)
+        )
+    }
+
+    /// Whether it is what somebody gets whom the other side's firewall does not let in.
+    pub fn may_be_firewall(&self) -> bool {
+        matches!(self, Self::TurnedDown(_) | Self::Unanswered | Self::Proxy(ProxyFault::Refused))
     }
 
     /// Whether its text says itself what to do about it.
     pub fn names_its_remedy(&self) -> bool {
-        matches!(self, Self::Untrusted(_))
+        matches!(self, Self::Untrusted(_) | Self::Proxy(_))
     }
+}
+
+/// Why the proxy made no connection, and what an administrator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyFault {
+    /// There is no connection to the proxy itself.
+    #[error(
+        "the proxy that HTTPS_PROXY names can't be reached: {0}. Check that it is running, and its address: http or \
+         https, host and port"
+    )]
+    Unreachable(String),
+    /// There is no connection to the proxy itself that can be trusted.
+    #[error("the proxy that HTTPS_PROXY names is not to be trusted: {0}")]
+    Untrusted(Untrusted),
+    /// 407.
+    #[error(
+        "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given (407). Write \
+         them as in http://name:password@proxy.example:3128"
+    )]
+    SignIn,
+    /// Any other answer but 200: 403, or a gateway's error; tinyproxy's to a wrong password is 401.
+    #[error(
+        "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it. Check the user name and the \
+         password in it, if it wants any, and ask whoever runs it to allow CONNECT to this host; if the host can be \
+         reached without the proxy, name it in NO_PROXY"
+    )]
+    Refused,
+    /// No answer to its end.
+    #[error(
+        "the proxy that HTTPS_PROXY names broke the connection off. Check its address: http or https, host and port; \
+         ask whoever runs it whether it allows CONNECT to this host"
+    )]
+    BrokeOff,
 }
 
 /// Why the other side's TLS can't be trusted, and what an administrator can do about it.
@@ -176,13 +312,42 @@ impl From<reqwest::Error> for HttpError {
         if error.is_builder() {
             Self::NoRequest(why)
         } else if error.is_connect() {
-            tls_error(&error).and_then(untrusted).map_or(Self::NoConnection(why), Self::Untrusted)
+            let untrusted = tls_error(&error).and_then(untrusted);
+            match (proxy_fault(&error), untrusted) {
+                (Some(ProxyFault::Unreachable(_)), Some(untrusted)) => Self::Proxy(ProxyFault::Untrusted(untrusted)),
+                (Some(fault), _) => Self::Proxy(fault),
+                (None, Some(untrusted)) => Self::Untrusted(untrusted),
+                (None, None) if error.is_timeout() => Self::Unanswered,
+                (None, None) if is_refusal(&error) => Self::TurnedDown(why),
+                (None, None) => Self::NoConnection(why),
+            }
         } else if error.is_timeout() {
             Self::TimedOut
         } else {
             Self::Lost(why)
         }
     }
+}
+
+/// What the library says of a proxy that made no connection. It has a type for it, but names it to nobody.
+fn proxy_fault(error: &(dyn Error + 'static)) -> Option<ProxyFault> {
+    let text = error.to_string();
+    let Some(what) = text.strip_prefix("tunnel error: ") else { return proxy_fault(error.source()?) };
+    Some(match what {
+        "failed to create underlying connection" => ProxyFault::Unreachable(first_cause(error)),
+        "proxy authorization required" => ProxyFault::SignIn,
+        "unsuccessful" => ProxyFault::Refused,
+        _ => ProxyFault::BrokeOff,
+    })
+}
+
+/// Whether the other side, or something before it, turned the connection down.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    const KINDS: [ErrorKind; 3] =
+        [ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset, ErrorKind::HostUnreachable];
+
+    error.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
+        || error.source().is_some_and(is_refusal)
 }
 
 fn untrusted(error: &rustls::Error) -> Option<Untrusted> {

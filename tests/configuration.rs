@@ -145,6 +145,17 @@ fn each_wrong_value_is_refused_and_never_shown() {
         ("LOG_FORMAT", vec!["xml"]),
         ("RUST_LOG", vec!["verbose", "info,foo=loud", "=info", "a b=info"]),
         (
+            "HTTPS_PROXY",
+            vec![
+                "two words",
+                "socks5://proxy.example:1080",
+                "http://proxy.example:99999",
+                "http://ana:hunter/2@proxy.example:3128",
+                "http://ana:12#34@proxy.example:3128",
+                "proxy.example:3128 # the office",
+            ],
+        ),
+        (
             "DISCORD_API_URL",
             vec![
                 "http://discord.example",
@@ -180,8 +191,26 @@ fn a_blank_value_counts_as_missing() {
 
 #[test]
 fn secrets_do_not_show_in_debug_output() {
-    let shown = format!("{:?}", read(&[]).unwrap());
-    assert!(!shown.contains("discord-secret") && !shown.contains("wolkvox-secret"), "{shown}");
+    let shown = format!("{:?}", read(&[("HTTPS_PROXY", "http://ana:proxy-secret@proxy.example")]).unwrap());
+    for secret in ["discord-secret", "wolkvox-secret", "proxy-secret"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn a_proxy_is_taken_from_the_environment_or_the_file_in_capitals_or_not() {
+    let proxy = |draft: Draft| draft.finish().unwrap().wolkvox.proxy.map(|proxy| proxy.to_string());
+    let folder = Folder::with(".env", env_file("https_proxy=http://ana:secret@file-lower.example:1\nHTTPS_PROXY=\n"));
+    for (environment, expected) in [
+        (vec![], "http://file-lower.example:1"),
+        (vec![("HTTPS_PROXY", " "), ("https_proxy", "lower.example:2")], "http://lower.example:2"),
+        (vec![("HTTPS_PROXY", "\"upper.example:3\""), ("https_proxy", "lower.example:2")], "http://upper.example:3"),
+    ] {
+        assert_eq!(proxy(folder.draft(&environment)).as_deref(), Some(expected), "{environment:?}");
+    }
+    let folder = Folder::with(".env", env_file("https_proxy=lower.example:2\nHTTPS_PROXY=upper.example:3"));
+    assert_eq!(proxy(folder.draft(&[])).as_deref(), Some("http://upper.example:3"));
+    assert!(read(&[("NO_PROXY", "*")]).unwrap().discord.proxy.is_none());
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod guard;
 mod hostile;
 mod languages;
 mod logs;
+mod proxies;
 mod startup;
 mod stopping;
 mod support;

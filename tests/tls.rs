@@ -2,81 +2,21 @@
 //! is told in words that say what to mend.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use wolkvox_bot::net::BaseUrl;
 
 use crate::support::bot::{Process, World, check_secrets, variables};
 use crate::support::discord::{Discord, supervisor};
-use crate::support::http;
+use crate::support::tls::{Authority, acceptor, authority, file};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
 const AUTHORITY: &str = "its certificate was issued by an authority that this machine does not trust";
 const HOST: &str = "its certificate is for another host";
 const EXPIRED: &str = "its certificate has expired or is not valid yet";
 const TOO_OLD: &str = "it offers only encryption that is too old to be safe";
-
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn authority(name: &str) -> Authority {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Authority { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
-}
-
-/// Writes an authority's certificate to a file of its own.
-fn file(authority: &Authority) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("wolkvox-bot-test-ca-{}.pem", fastrand::u64(..)));
-    std::fs::write(&path, &authority.pem).unwrap();
-    path
-}
-
-/// What a server shows: a certificate for `name`, signed by itself where there is no issuer.
-fn acceptor(issuer: Option<&Authority>, name: &str, expired: bool) -> TlsAcceptor {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-    if expired {
-        params.not_after = date_time_ymd(2024, 1, 1);
-    }
-    let certificate = match issuer {
-        Some(authority) => params.signed_by(&key, &authority.issuer),
-        None => params.self_signed(&key),
-    };
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certificate.unwrap().der().clone()], key);
-    TlsAcceptor::from(Arc::new(config.unwrap()))
-}
-
-/// Wolkvox behind TLS.
-async fn wolkvox(acceptor: TlsAcceptor) -> Wolkvox {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let wolkvox = Wolkvox::new(format!("https://localhost:{}", listener.local_addr().unwrap().port()));
-    let server = wolkvox.clone();
-    tokio::spawn(http::accept(listener, wolkvox.connections.clone(), move |stream| {
-        let (server, acceptor) = (server.clone(), acceptor.clone());
-        async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                server.serve(stream).await;
-            }
-        }
-    }));
-    wolkvox
-}
 
 /// The address of a server that knows no encryption newer than TLS 1.1: it answers with the alert for that.
 async fn old_server() -> String {
@@ -121,7 +61,7 @@ async fn check(variables: &HashMap<&'static str, String>) -> String {
 #[tokio::test]
 async fn a_trusted_certificate_is_accepted() {
     let ours = authority("Ours");
-    let wolkvox = wolkvox(acceptor(Some(&ours), "localhost", false)).await;
+    let wolkvox = Wolkvox::behind_tls("localhost", acceptor(Some(&ours), &["localhost"], false)).await;
     assert!(reply(&ours, &wolkvox).await.0.starts_with(SUCCESS));
     assert_eq!(wolkvox.toggles(1001), 1);
 }
@@ -130,12 +70,12 @@ async fn a_trusted_certificate_is_accepted() {
 async fn with_a_certificate_that_is_not_trusted_nothing_is_sent() {
     let (ours, theirs) = (authority("Ours"), authority("Theirs"));
     for (acceptor, words) in [
-        (acceptor(Some(&theirs), "localhost", false), AUTHORITY),
-        (acceptor(None, "localhost", false), AUTHORITY),
-        (acceptor(Some(&ours), "elsewhere.example", false), HOST),
-        (acceptor(Some(&ours), "localhost", true), EXPIRED),
+        (acceptor(Some(&theirs), &["localhost"], false), AUTHORITY),
+        (acceptor(None, &["localhost"], false), AUTHORITY),
+        (acceptor(Some(&ours), &["elsewhere.example"], false), HOST),
+        (acceptor(Some(&ours), &["localhost"], true), EXPIRED),
     ] {
-        let wolkvox = wolkvox(acceptor).await;
+        let wolkvox = Wolkvox::behind_tls("localhost", acceptor).await;
         let (reply, log) = reply(&ours, &wolkvox).await;
         assert!(reply.starts_with("**Not sent:** there is no connection to Wolkvox."), "{words}: {reply}");
         let told = log.lines().find(|line| line.contains(words));
@@ -150,9 +90,9 @@ async fn with_a_certificate_that_is_not_trusted_nothing_is_sent() {
 async fn check_says_in_words_what_is_wrong_with_a_certificate() {
     let (ours, theirs) = (authority("Ours"), authority("Theirs"));
     let path = file(&ours);
-    let untrusted = wolkvox(acceptor(Some(&theirs), "localhost", false)).await;
-    let misnamed = wolkvox(acceptor(Some(&ours), "elsewhere.example", false)).await;
-    let expired = wolkvox(acceptor(Some(&ours), "localhost", true)).await;
+    let untrusted = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;
+    let misnamed = Wolkvox::behind_tls("localhost", acceptor(Some(&ours), &["elsewhere.example"], false)).await;
+    let expired = Wolkvox::behind_tls("localhost", acceptor(Some(&ours), &["localhost"], true)).await;
     let old = Wolkvox::new(old_server().await);
     for (wolkvox, words) in [(untrusted, AUTHORITY), (misnamed, HOST), (expired, EXPIRED), (old, TOO_OLD)] {
         let discord = Discord::start().await;
@@ -185,7 +125,7 @@ async fn a_start_that_fails_because_of_a_certificate_says_so() {
     let theirs = authority("Theirs");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let acceptor = acceptor(Some(&theirs), "localhost", false);
+    let acceptor = acceptor(Some(&theirs), &["localhost"], false);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = acceptor.accept(stream).await;

@@ -25,7 +25,7 @@ const TRY_FOR: Duration = Duration::from_secs(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
 
-/// The way into the channel. The lines that wait are posted before [`AuditChannel::run`] ends.
+/// The way into the channel. The lines that wait are posted before the future that [`AuditChannel::new`] gives ends.
 pub struct AuditChannel(mpsc::Sender<Line>);
 
 struct Line {

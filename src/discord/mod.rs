@@ -28,7 +28,7 @@ use crate::access::Allowlist;
 use crate::directory::Directory;
 use crate::guard::RecentToggles;
 use crate::limits::Limits;
-use crate::net::BaseUrl;
+use crate::net::{BaseUrl, Proxy};
 use crate::wolkvox::Wolkvox;
 
 /// Where Discord is and who the bot is there.
@@ -38,6 +38,8 @@ pub struct Settings {
     pub api: BaseUrl,
     /// The bot's token.
     pub token: SecretString,
+    /// What it is reached through.
+    pub proxy: Option<Proxy>,
 }
 
 /// What a command is carried out with.

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::interaction::Callback;
 use super::{Settings, command};
-use crate::net::{self, Answer, BaseUrl, ClientError, HttpError, Tls};
+use crate::net::{self, Answer, BaseUrl, ClientError, HttpError, Proxy, Tls};
 
 /// The most that is read of an answer, in bytes. The largest is a server's, with all its roles and emojis.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -43,6 +43,7 @@ pub struct Rest {
     /// With the moment from which on its connections were made.
     client: Mutex<(Client, Instant)>,
     base: BaseUrl,
+    proxy: Option<Proxy>,
     tls: Tls,
     authorization: HeaderValue,
     first_answers: Semaphore,
@@ -253,13 +254,14 @@ impl Rest {
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
-        let base = settings.api.clone();
-        let client = net::http_client(&base, tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
+        let (base, proxy) = (settings.api.clone(), settings.proxy.clone());
+        let client = net::http_client(&base, proxy.as_ref(), tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
         let client = Mutex::new((client, Instant::now()));
         let first_answers = Semaphore::new(FIRST_ANSWERS_AT_ONCE);
         Ok(Self {
             client,
             base,
+            proxy,
             tls: tls.clone(),
             authorization,
             first_answers,
@@ -274,7 +276,8 @@ impl Rest {
         if client.1 > moment {
             return;
         }
-        match net::http_client(&self.base, &self.tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION) {
+        let proxy = self.proxy.as_ref();
+        match net::http_client(&self.base, proxy, &self.tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION) {
             Ok(renewed) => *client = (renewed, Instant::now()),
             Err(error) => tracing::warn!("the old connections to Discord are kept: {}", net::error_chain(&error)),
         }

@@ -8,17 +8,18 @@ mod information;
 mod mute;
 mod queue;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 
 pub use information::{AgentRow, InformationError, TokenInfo};
 pub use mute::{CallReport, QueuedCall, Turn};
 
-use crate::net::{self, BaseUrl, ClientError, HttpError, Tls};
+use crate::net::{self, BaseUrl, ClientError, HttpError, Proxy, Tls};
 
 /// The header that carries the token.
 const TOKEN: HeaderName = HeaderName::from_static("wolkvox-token");
@@ -31,6 +32,13 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// tell whether it arrived.
 const KEEP_CONNECTION: Duration = Duration::from_secs(4);
 
+/// What a connection that is refused, or that nobody answers, most likely means while the rest of the network is there.
+pub const FIREWALL: &str = "Wolkvox's servers have a firewall of their own: the public IPv4 address that this machine, \
+                            or its proxy, goes out with has to be entered for the operation, in Wolkvox Manager or by \
+                            Wolkvox's support";
+/// After how long the log speaks of it again.
+const FIREWALL_AGAIN: Duration = Duration::from_secs(10 * 60);
+
 /// Where Wolkvox is and how to talk to it.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -40,6 +48,8 @@ pub struct Settings {
     pub token: SecretString,
     /// The longest that Wolkvox may take to answer, 1 to 120 s. The vendor's own limit for a call is 60 s.
     pub timeout: Duration,
+    /// What it is reached through.
+    pub proxy: Option<Proxy>,
 }
 
 /// The client; clones share its connection and its queue.
@@ -53,6 +63,8 @@ struct Inner {
     connect: Duration,
     timeout: Duration,
     queue: queue::Queue,
+    /// When the log spoke of the firewall.
+    told_of_firewall: Mutex<Option<Instant>>,
 }
 
 /// Why the client can't be made.
@@ -78,12 +90,13 @@ impl Wolkvox {
         // an answer that does not come.
         let connect = net::CONNECT_TIMEOUT.min(settings.timeout / 2);
         Ok(Self(Arc::new(Inner {
-            client: net::http_client(&settings.base, tls, connect, KEEP_CONNECTION)?,
+            client: net::http_client(&settings.base, settings.proxy.as_ref(), tls, connect, KEEP_CONNECTION)?,
             base: settings.base.clone(),
             token,
             connect,
             timeout: settings.timeout,
             queue: queue::Queue::default(),
+            told_of_firewall: Mutex::default(),
         })))
     }
 
@@ -111,11 +124,22 @@ impl Inner {
     fn longest_exchange(&self) -> Duration {
         self.connect + self.timeout
     }
+
+    /// Lets the log say what may be behind this error, but not at every command.
+    fn tell_of_firewall(&self, error: &HttpError) {
+        let mut told = self.told_of_firewall.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.may_be_firewall() && told.is_none_or(|told| told.elapsed() > FIREWALL_AGAIN) {
+            *told = Some(Instant::now());
+            tracing::warn!("{FIREWALL}");
+        }
+    }
 }
 
 fn no_answer(error: &HttpError) -> String {
     match error {
-        HttpError::NoConnection(why) => format!("no connection to Wolkvox: {why}"),
+        HttpError::NoConnection(why) | HttpError::TurnedDown(why) => format!("no connection to Wolkvox: {why}"),
+        HttpError::Unanswered => "no connection to Wolkvox: nobody answered in time".to_owned(),
+        HttpError::Proxy(fault) => format!("no connection to Wolkvox: {fault}"),
         HttpError::Untrusted(why) => format!("no connection to Wolkvox that can be trusted: {why}"),
         error => format!("no answer from Wolkvox: {error}"),
     }

@@ -141,8 +141,9 @@ impl Inner {
         let request = self.request(Method::POST, url).header(CONTENT_LENGTH, 0);
         let answer = match self.in_time(net::send(request, MAX_ANSWER_BYTES)).await {
             Ok(answer) => answer,
-            Err(error @ (HttpError::NoConnection(_) | HttpError::Untrusted(_))) => {
+            Err(error) if error.is_unconnected() => {
                 tracing::warn!(agent_id, "{}", no_answer(&error));
+                self.tell_of_firewall(&error);
                 return Outcome::NotSent(NotSent::NoConnection);
             }
             Err(error) => return lost(agent, &error),

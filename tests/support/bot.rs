@@ -24,8 +24,8 @@ use wolkvox_bot::config::{Config, Draft};
 use wolkvox_bot::telemetry::{self, Format};
 
 use super::discord::{self, Discord};
-use super::eventually;
 use super::wolkvox::{self, Wolkvox};
+use super::{eventually, proxy};
 
 /// What the bot logs, at `trace`, as JSON.
 #[derive(Clone)]
@@ -306,7 +306,7 @@ pub fn check_stand_ins(discord: &Discord, wolkvox: &Wolkvox) {
 }
 
 pub fn check_secrets(log: &str) {
-    for secret in [discord::TOKEN, wolkvox::TOKEN, wolkvox::NATIONAL_ID, "interaction-token-"] {
+    for secret in [discord::TOKEN, wolkvox::TOKEN, wolkvox::NATIONAL_ID, proxy::PASSWORD, "interaction-token-"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }

@@ -8,6 +8,8 @@ pub mod discord;
 pub mod floor;
 pub mod http;
 pub mod lean;
+pub mod proxy;
+pub mod tls;
 pub mod wolkvox;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 
 use super::eventually;
 use super::http::{self, Answer, Connections, Request, Stream};
@@ -88,6 +89,22 @@ impl Wolkvox {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wolkvox = Self::new(format!("http://{}", listener.local_addr().unwrap()));
         wolkvox.listen(listener);
+        wolkvox
+    }
+
+    /// Behind TLS, under a host's name.
+    pub async fn behind_tls(host: &str, acceptor: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wolkvox = Self::new(format!("https://{host}:{}", listener.local_addr().unwrap().port()));
+        let server = wolkvox.clone();
+        tokio::spawn(http::accept(listener, wolkvox.connections.clone(), move |stream| {
+            let (server, acceptor) = (server.clone(), acceptor.clone());
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    server.serve(stream).await;
+                }
+            }
+        }));
         wolkvox
     }
 

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
-use super::super::http::{self, Request};
+use super::super::http::{self, Request, Stream};
 use super::payloads::bot_user;
 use super::{APPLICATION, Discord, GUILD, TOKEN};
 
@@ -94,7 +93,7 @@ impl Default for SessionStarts {
 }
 
 impl Discord {
-    pub(super) async fn websocket(&self, mut stream: TcpStream, request: &Request) {
+    pub(super) async fn websocket<S: Stream>(&self, mut stream: S, request: &Request) {
         let gateway = self.state(|state| {
             state.gateway_connections.push(Instant::now());
             state.gateway
@@ -232,7 +231,7 @@ impl Discord {
         let ready = json!({"op": 0, "s": 1, "t": "READY", "d": {
             "v": 10, "user": bot_user(), "guilds": [{"id": GUILD.to_string(), "unavailable": true}],
             "session_id": session, "session_type": "normal",
-            "resume_gateway_url": self.url.replacen("http", "ws", 1) + "/gateway-socket/",
+            "resume_gateway_url": format!("{}/gateway-socket/", self.gateway_url),
             "application": {"id": APPLICATION.to_string(), "flags": 0},
             "private_channels": [], "relationships": [], "presences": [], "user_settings": {}, "_trace": ["[]"]
         }});
@@ -246,7 +245,7 @@ impl Discord {
     }
 }
 
-async fn close(socket: &mut WebSocketStream<TcpStream>, code: u16) {
+async fn close<S: Stream>(socket: &mut WebSocketStream<S>, code: u16) {
     let _ = socket.close(Some(CloseFrame { code: code.into(), reason: "".into() })).await;
     // The other side's part of the closing handshake.
     while let Some(Ok(_)) = socket.next().await {}

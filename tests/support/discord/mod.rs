@@ -16,13 +16,14 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 use self::gateway::Session;
 pub use self::gateway::{Gateway, Order, SessionStarts};
 pub use self::payloads::{application_payload, command_data, guild_payload, interaction_payload};
 pub use self::permissions::Permissions;
 use super::eventually;
-use super::http::{self, Connections};
+use super::http::{self, Connections, Stream};
 
 pub const TOKEN: &str = "MTIzNDU2Nzg5MDEy.stand-in.discord-token_abcdefghij";
 pub const APPLICATION: u64 = 1_100_000_000_000_000_001;
@@ -219,6 +220,7 @@ pub struct State {
 #[derive(Clone)]
 pub struct Discord {
     pub url: String,
+    gateway_url: String,
     pub connections: Arc<Connections>,
     state: Arc<Mutex<State>>,
     changed: watch::Sender<()>,
@@ -231,27 +233,41 @@ impl Discord {
     }
 
     pub fn on(listener: TcpListener) -> Self {
-        let (changed, _) = watch::channel(());
-        let discord = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
-            connections: Arc::default(),
-            state: Arc::default(),
-            changed,
-            counter: Arc::default(),
-        };
+        let address = listener.local_addr().unwrap();
+        let discord = Self::new(format!("http://{address}"), format!("ws://{address}"));
         let server = discord.clone();
-        let accepting = http::accept(listener, discord.connections.clone(), move |stream| {
-            let server = server.clone();
-            let stalls = server.connections.stalls();
+        tokio::spawn(http::accept(listener, discord.connections.clone(), move |stream| server.clone().serve(stream)));
+        discord
+    }
+
+    /// Behind TLS, REST and gateway under a name each.
+    pub async fn behind_tls(host: &str, gateway: &str, acceptor: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let discord = Self::new(format!("https://{host}:{port}"), format!("wss://{gateway}:{port}"));
+        let server = discord.clone();
+        tokio::spawn(http::accept(listener, discord.connections.clone(), move |stream| {
+            let (server, acceptor) = (server.clone(), acceptor.clone());
             async move {
-                let served = http::serve_until_stalled(stream, stalls, |request| server.handle(request)).await;
-                if let Some((stream, request)) = served {
-                    server.websocket(stream, &request).await;
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    server.serve(stream).await;
                 }
             }
-        });
-        tokio::spawn(accepting);
+        }));
         discord
+    }
+
+    fn new(url: String, gateway_url: String) -> Self {
+        let (changed, _) = watch::channel(());
+        Self { url, gateway_url, connections: Arc::default(), state: Arc::default(), changed, counter: Arc::default() }
+    }
+
+    async fn serve<S: Stream>(self, stream: S) {
+        let stalls = self.connections.stalls();
+        let served = http::serve_until_stalled(stream, stalls, |request| self.handle(request)).await;
+        if let Some((stream, request)) = served {
+            self.websocket(stream, &request).await;
+        }
     }
 
     pub fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {

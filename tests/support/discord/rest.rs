@@ -129,7 +129,7 @@ impl Discord {
 
     fn route(&self, request: &Request, parts: &[&str], body: &Value, arrived: Instant) -> Answer {
         let method = request.method.as_str();
-        let gateway = self.url.replacen("http", "ws", 1) + "/gateway-socket/";
+        let gateway = format!("{}/gateway-socket/", self.gateway_url);
         let application = APPLICATION.to_string();
         let guild = GUILD.to_string();
         match (method, parts) {
