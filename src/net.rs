@@ -238,7 +238,7 @@ impl HttpError {
 }
 
 /// Why the proxy made no connection, and what an administrator can do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ProxyFault {
     /// There is no connection to the proxy itself.
     #[error(
