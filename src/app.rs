@@ -8,11 +8,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
 use crate::guard::RecentToggles;
 use crate::net::{ClientError, Tls};
+use crate::record::{OpenError, Record};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{self, Wolkvox};
 
@@ -20,6 +22,8 @@ use crate::wolkvox::{self, Wolkvox};
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often is looked for copies that died, on the same record. Their people are told within twice that.
+const TAKE_OVER: Duration = Duration::from_secs(4);
 /// A failed answer says nothing any more so long after it, if Discord answers something else.
 const QUIET: Duration = Duration::from_secs(60);
 /// How often Discord's REST API is asked whether it is there again.
@@ -30,6 +34,8 @@ pub struct App {
     config: Config,
     rest: Arc<Rest>,
     wolkvox: Wolkvox,
+    record: Record,
+    log: Option<Backlog>,
 }
 
 /// Why the bot can't be put together.
@@ -41,6 +47,9 @@ pub enum BuildError {
     /// The client for Discord can't be made.
     #[error(transparent)]
     Discord(#[from] ClientError),
+    /// The record can't be used.
+    #[error("STATE_FILE: {0}")]
+    Record(#[from] OpenError),
     /// The client for Wolkvox can't be made.
     #[error(transparent)]
     Wolkvox(#[from] wolkvox::BuildError),
@@ -117,7 +126,14 @@ impl App {
         let tls = Tls::load()?;
         let rest = Arc::new(Rest::new(&config.discord, &tls)?);
         let wolkvox = Wolkvox::new(&config.wolkvox, &tls)?;
-        Ok(Self { config, rest, wolkvox })
+        let record = config.state_file.as_deref().map_or(Ok(Record::off()), Record::open)?;
+        Ok(Self { config, rest, wolkvox, record, log: None })
+    }
+
+    /// With a log whose audit records are written before the record forgets a command.
+    #[must_use]
+    pub fn logging_to(self, log: Backlog) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Runs until `shutdown` completes: then takes no more commands, finishes the call under way, answers the
@@ -132,7 +148,7 @@ impl App {
             () = &mut shutdown => return Ok(()),
             started = self.start() => started?,
         }
-        let Self { config, rest, wolkvox } = self;
+        let Self { config, rest, wolkvox, record, log } = self;
         let limits = config.limits;
         let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let audit_channel = config.audit_channel.map(|channel| {
@@ -147,18 +163,24 @@ impl App {
             recent_toggles: RecentToggles::new(config.toggle_guard, limits.question),
             directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory, stop.clone())),
             visibility: config.visibility,
+            record: record.clone(),
+            log,
             audit_channel,
             limits,
             stop: stop.clone(),
             end: end.clone(),
         };
-        let handler = Handler::new(context, tasks.clone());
+        let context = Arc::new(context);
+        let handler = Handler::new(context.clone(), tasks.clone());
+        // Before new commands are taken, and again and again, since another copy may die.
+        let _ = timeout(TAKE_OVER, discord::take_over(&context, &tasks)).await;
         let gateway = Gateway { rest: &rest, token: &config.discord.token, give_up_after: limits.disconnected };
         let ended = {
             let mut gateway = pin!(gateway.run(&stop, |payload| handler.handle(payload)));
             tokio::select! {
                 ended = &mut gateway => ended.map_err(|error| RunError::Gateway { error }),
                 error = cut_off(&rest, limits.disconnected) => Err(error),
+                () = look_for_the_dead(&context, &tasks) => Ok(()),
                 () = &mut shutdown => {
                     tracing::info!("stopping: no new commands, the ones under way are finished");
                     stop.cancel();
@@ -168,8 +190,10 @@ impl App {
         };
         stop.cancel();
         // With the handler goes the last way into the audit channel, once the commands under way are through.
-        drop(handler);
-        last_words(&tasks, &wolkvox, &end, limits.last_words).await;
+        drop((handler, context));
+        // What the record has, the next start tells.
+        let limit = if record.outlives_the_process() { limits.handing_over } else { limits.last_words };
+        last_words(&tasks, &wolkvox, &end, limit).await;
         ended
     }
 
@@ -242,6 +266,15 @@ impl App {
             }
         }
     }
+}
+
+/// Tells the people of copies that died, for ever.
+async fn look_for_the_dead(context: &Arc<Context>, tasks: &TaskTracker) {
+    while context.record.is_on() {
+        sleep(TAKE_OVER).await;
+        discord::take_over(context, tasks).await;
+    }
+    std::future::pending().await
 }
 
 /// Completes when nobody could be answered for `limit`: being able to answer is part of being connected. While nobody

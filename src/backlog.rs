@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -32,6 +34,8 @@ struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
     emptied: Condvar,
+    /// Whenever the thread is done with a record.
+    progress: Notify,
 }
 
 #[derive(Default)]
@@ -41,6 +45,8 @@ struct Queue {
     bytes: usize,
     /// Whether the thread is at work on a record.
     writing: bool,
+    /// How many records were taken in.
+    taken: u64,
     /// How many records the thread is done with.
     finished: u64,
     lost: Lost,
@@ -68,6 +74,20 @@ impl Backlog {
         let backlog = Self(shared.clone());
         thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_all_to(out))?;
         Ok(backlog)
+    }
+
+    /// Completes when the log has taken, or refused, everything that waits now.
+    pub async fn written(&self) {
+        let Shared { progress, .. } = &*self.0;
+        let last = self.0.lock().taken;
+        loop {
+            let mut progressed = pin!(progress.notified());
+            progressed.as_mut().enable();
+            if self.0.lock().finished >= last {
+                return;
+            }
+            progressed.await;
+        }
     }
 
     /// Waits until everything is written, and gives the number of records that nobody will see and that the log
@@ -101,6 +121,7 @@ impl Shared {
             return;
         }
         queue.bytes += record.text.len();
+        queue.taken += 1;
         queue.records.push_back(record);
         let asleep = !queue.writing;
         // Before the thread is woken, which would wait for it.
@@ -137,6 +158,7 @@ impl Shared {
     fn finished(&self, record: &Record, written: bool) -> Lost {
         let mut queue = self.lock();
         queue.finished += 1;
+        self.progress.notify_waiters();
         if !written {
             queue.lost.count(record);
         }

@@ -1,6 +1,7 @@
 //! `wolkvox-bot check`: goes through everything without touching a microphone.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serenity::model::id::ChannelId;
 
@@ -10,6 +11,7 @@ use crate::discord::{Application, Guild, Rest, RestError};
 use crate::localized::{self, Localized as _};
 use crate::net::{BaseUrl, ClientError, Proxy, Tls, error_chain};
 use crate::outcome::Refusal;
+use crate::record::{Record, Status};
 use crate::reply::Language;
 use crate::telemetry::OneLine;
 use crate::wolkvox::{FIREWALL, InformationError, TokenInfo, Wolkvox};
@@ -135,11 +137,34 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
             "Wolkvox: sin revisar; corrige antes las variables WOLKVOX_, como se dijo arriba",
         )?,
     }
+    record(draft.state_file.as_deref(), &mut report)?;
     if let Some(application) = application {
         let to_invite = report.pick("To invite the bot to a server", "Para invitar al bot a un servidor");
         writeln!(report.out, "\n{to_invite}: {}", application.invite_link())?;
     }
     Ok(!report.failed)
+}
+
+/// The file that outlives the process. It is not made if it is not there yet.
+fn record(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
+    let Some(path) = path else {
+        return report.ok(
+            "Record: off (STATE_FILE), so what was promised is lost if the bot is killed",
+            "Registro: off (STATE_FILE), así que lo prometido se pierde si matan al bot",
+        );
+    };
+    match Record::inspect(path) {
+        Ok(Status { open_commands, .. }) => {
+            let path = path.display();
+            report.ok(
+                format!("Record: {path} can be written; commands open: {open_commands}"),
+                format!("Registro: se puede escribir {path}; comandos abiertos: {open_commands}"),
+            )
+        }
+        Err(error) => {
+            report.fail(format!("Record: STATE_FILE: {error}"), format!("Registro: STATE_FILE: {}", error.spanish()))
+        }
+    }
 }
 
 fn client_error(service: &str, error: &ClientError, report: &mut Report<'_>) -> io::Result<()> {

@@ -18,6 +18,18 @@ impl Moment {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
+    /// A moment of the past, by the wall clock; this one if that lies ahead.
+    pub fn at(wall: SystemTime) -> Self {
+        let now = Instant::now();
+        let ago = wall.elapsed().unwrap_or_default();
+        Self { monotonic: now.checked_sub(ago).unwrap_or(now), wall }
+    }
+
+    /// The moment by the wall clock.
+    pub fn wall(self) -> SystemTime {
+        self.wall
+    }
+
     /// How long ago it was, on the clock on which that is longer.
     pub fn elapsed(self) -> Duration {
         self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())

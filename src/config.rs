@@ -35,6 +35,8 @@ pub struct Config {
     pub visibility: discord::Visibility,
     /// `AUDIT_CHANNEL_ID`.
     pub audit_channel: Option<ChannelId>,
+    /// `STATE_FILE`: where the record is kept; `None` for `off`.
+    pub state_file: Option<PathBuf>,
     /// `AGENT_DIRECTORY`: whether agents are known by name.
     pub agent_directory: bool,
     /// `LOG_FORMAT`.
@@ -65,6 +67,7 @@ const WOLKVOX_TIMEOUT_SECS: Variable = optional("WOLKVOX_TIMEOUT_SECS", "65");
 const TOGGLE_GUARD_SECS: Variable = optional("TOGGLE_GUARD_SECS", "30");
 const REPLY_VISIBILITY: Variable = optional("REPLY_VISIBILITY", "public");
 const AUDIT_CHANNEL_ID: Variable = optional("AUDIT_CHANNEL_ID", "");
+const STATE_FILE: Variable = optional("STATE_FILE", "wolkvox-bot.db");
 const AGENT_DIRECTORY: Variable = optional("AGENT_DIRECTORY", "on");
 const LOG_FORMAT: Variable = optional("LOG_FORMAT", "text");
 const RUST_LOG: Variable = optional("RUST_LOG", "info");
@@ -74,7 +77,7 @@ const DISCORD_API_URL: Variable = optional("DISCORD_API_URL", "https://discord.c
 const WOLKVOX_API_URL: Variable = optional("WOLKVOX_API_URL", "");
 
 /// All variables, in the order of the README's table.
-pub const VARIABLES: [Variable; 16] = [
+pub const VARIABLES: [Variable; 17] = [
     DISCORD_TOKEN,
     DISCORD_GUILD_ID,
     ALLOWED_ROLE_IDS,
@@ -84,6 +87,7 @@ pub const VARIABLES: [Variable; 16] = [
     TOGGLE_GUARD_SECS,
     REPLY_VISIBILITY,
     AUDIT_CHANNEL_ID,
+    STATE_FILE,
     AGENT_DIRECTORY,
     LOG_FORMAT,
     RUST_LOG,
@@ -171,6 +175,8 @@ pub struct Draft {
     pub allowlist: Option<Allowlist>,
     /// `AUDIT_CHANNEL_ID`: `None` where it is wrong, `Some(None)` where it is not set.
     pub audit_channel: Option<Option<ChannelId>>,
+    /// `STATE_FILE`: `None` where the record is off.
+    pub state_file: Option<PathBuf>,
     toggle_guard: Option<Duration>,
     visibility: Option<discord::Visibility>,
     agent_directory: Option<bool>,
@@ -218,6 +224,8 @@ impl Draft {
             [("public", discord::Visibility::Public), ("private", discord::Visibility::Private)],
         );
         let audit_channel = reader.audit_channel();
+        let state_file = reader.value(STATE_FILE).unwrap_or_else(|| STATE_FILE.default.to_owned());
+        let state_file = (!state_file.eq_ignore_ascii_case("off")).then(|| PathBuf::from(state_file));
         let agent_directory = reader.choice(AGENT_DIRECTORY, [("on", true), ("off", false)]);
         let log_format = reader.choice(LOG_FORMAT, [("text", Format::Text), ("json", Format::Json)]);
         let log_filter = reader.log_filter();
@@ -241,6 +249,7 @@ impl Draft {
             guild,
             allowlist,
             audit_channel,
+            state_file,
             toggle_guard,
             visibility,
             agent_directory,
@@ -264,6 +273,7 @@ impl Draft {
                 toggle_guard: self.toggle_guard?,
                 visibility: self.visibility?,
                 audit_channel: self.audit_channel?,
+                state_file: self.state_file,
                 agent_directory: self.agent_directory?,
                 log_format: self.log_format?,
                 log_filter: self.log_filter?,

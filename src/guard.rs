@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serenity::model::id::{InteractionId, UserId};
 
@@ -106,33 +106,24 @@ impl RecentToggles {
         Arc::new(Self { window, question_window, state: Mutex::default() })
     }
 
-    /// Asks for permission to toggle. The latest toggle decides: one's own may be reversed without a question,
-    /// another supervisor's only with a consent that names it.
-    ///
-    /// # Errors
-    /// The toggle that stands in the way.
-    pub fn try_reserve(
-        self: &Arc<Self>,
-        agent: AgentId,
-        by: UserId,
-        command: InteractionId,
-        consent: Option<Consent>,
-    ) -> Result<Reservation, Conflict> {
+    /// The toggle that stands in the way. The latest one decides: one's own may be reversed without a question, another
+    /// supervisor's only with a consent that names it.
+    pub fn conflict(&self, agent: AgentId, by: UserId, consent: Option<Consent>) -> Option<Conflict> {
+        let mut state = self.state();
+        state.remove_expired(self.question_window);
+        let Toggle { command, by: other, since, certainty, .. } = *state.toggles.get(&agent)?.last()?;
+        let conflict = Conflict { command, by: other, ago: since.elapsed(), certainty };
+        (other != by && consent.is_none_or(|consent| consent.reverses != command)).then_some(conflict)
+    }
+
+    /// Counts a toggle as under way, for as long as what is returned lives.
+    pub fn reserve(self: &Arc<Self>, agent: AgentId, by: UserId, command: InteractionId) -> Reservation {
         if !self.window.is_zero() {
-            let mut state = self.state();
-            state.remove_expired(self.question_window);
-            let toggles = state.toggles.entry(agent).or_default();
-            if let Some(last) = toggles.last()
-                && last.by != by
-                && consent.is_none_or(|consent| consent.reverses != last.command)
-            {
-                let Toggle { command, by, since, certainty, .. } = *last;
-                return Err(Conflict { command, by, ago: since.elapsed(), certainty });
-            }
             let (since, certainty) = (Moment::now(), Certainty::UnderWay);
-            toggles.push(Toggle { command, by, since, until: None, certainty });
+            let toggle = Toggle { command, by, since, until: None, certainty };
+            self.state().toggles.entry(agent).or_default().push(toggle);
         }
-        Ok(Reservation { toggles: self.clone(), agent, command, leaves: None })
+        Reservation { toggles: self.clone(), agent, command, leaves: None }
     }
 
     /// Remembers that `to` is asked, by the answer to `command`, whether to go on.
@@ -172,6 +163,15 @@ impl RecentToggles {
         }
     }
 
+    /// For how long a toggle counts; zero where none does.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    fn counts_for(&self, certainty: Certainty) -> Duration {
+        self.window + if certainty == Certainty::Elsewhere { ELSEWHERE } else { Duration::ZERO }
+    }
+
     /// No panic happens while the state is held, and if one did, the state would still be whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,15 +194,16 @@ impl Reservation {
         self.leaves = Some(Certainty::Perhaps);
     }
 
-    /// The toggle was carried out, or may have been: it counts from now on. What happens in another copy takes some
-    /// time yet.
-    pub fn commit(mut self, certainty: Certainty) {
-        self.leaves = Some(certainty);
+    /// What is known of the toggle: it was carried out or may have been, and counts from now on, or it was not, as if it
+    /// had never been. What happens in another copy takes some time yet. Returns until when it counts.
+    pub fn settle(mut self, certainty: Option<Certainty>) -> Option<SystemTime> {
+        self.leaves = certainty;
+        certainty.map(|certainty| SystemTime::now() + self.toggles.counts_for(certainty))
     }
 
     /// It was not carried out: as if it had never been.
-    pub fn release(mut self) {
-        self.leaves = None;
+    pub fn release(self) {
+        self.settle(None);
     }
 }
 
@@ -214,8 +215,7 @@ impl Drop for Reservation {
             None => toggles.retain(|toggle| toggle.command != self.command),
             Some(certainty) => {
                 let now = Moment::now();
-                let more = if certainty == Certainty::Elsewhere { ELSEWHERE } else { Duration::ZERO };
-                let until = Some(now.deadline(self.toggles.window + more));
+                let until = Some(now.deadline(self.toggles.counts_for(certainty)));
                 for toggle in toggles.iter_mut().filter(|toggle| toggle.command == self.command) {
                     (toggle.since, toggle.until, toggle.certainty) = (now, until, certainty);
                 }

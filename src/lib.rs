@@ -5,7 +5,8 @@
 //! 1. [`config`] reads the environment, [`app`] assembles everything and runs it.
 //! 2. [`discord`] receives an interaction from the gateway and hands it to its handler.
 //! 3. [`access`] decides who may use the command, [`guard`] whether somebody else was there just before.
-//! 4. Discord is told "working on it". Only if it accepts that, [`wolkvox`] is called, once.
+//! 4. What is promised is written into the [`record`] first. Then Discord is told "working on it", and only if it accepts
+//!    that, [`wolkvox`] is called, once.
 //! 5. The [`outcome::Outcome`] becomes a sentence in [`reply`], a line in [`audit`], and goes back.
 //!
 //! `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}. [`wolkvox`] knows nothing of
@@ -30,6 +31,7 @@ pub mod limits;
 pub mod localized;
 pub mod net;
 pub mod outcome;
+pub mod record;
 pub mod reply;
 pub mod retry;
 pub mod telemetry;

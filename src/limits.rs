@@ -27,6 +27,8 @@ pub struct Limits {
     pub disconnected: Duration,
     /// When the bot stops, how long it goes on telling people what came of their commands, once no call is under way.
     pub last_words: Duration,
+    /// The same where the next start tells what is left.
+    pub handing_over: Duration,
     /// How old the copy of the agent directory may get. Wolkvox wants listings at most every 5 min.
     pub directory: Duration,
 }
@@ -44,6 +46,7 @@ impl Default for Limits {
             question: Duration::from_secs(60),
             disconnected: Duration::from_secs(3 * 60),
             last_words: Duration::from_secs(20),
+            handing_over: Duration::from_secs(3),
             directory: Duration::from_secs(5 * 60),
         }
     }

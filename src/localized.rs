@@ -9,6 +9,7 @@ use crate::access::InvalidAllowlist;
 use crate::app::{self, RunError};
 use crate::discord::{GatewayError, RestError};
 use crate::net::{ClientError, HttpError, InvalidBaseUrl, InvalidProxy, ProxyFault, Untrusted, error_chain};
+use crate::record::OpenError;
 use crate::reply::Language;
 use crate::telemetry::InvalidFilter;
 use crate::wolkvox::{self, InformationError};
@@ -165,8 +166,47 @@ impl Localized for app::BuildError {
     fn spanish(&self) -> String {
         match self {
             Self::Tls(error) => format!("no se puede preparar TLS: {error}"),
+            Self::Record(error) => format!("STATE_FILE: {}", error.spanish()),
             Self::Discord(error) => error.spanish(),
             Self::Wolkvox(error) => error.spanish(),
+        }
+    }
+}
+
+impl Localized for OpenError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Directory(path) => {
+                let path = path.display();
+                format!("{path} es un directorio. Nombra un archivo dentro de él, por ejemplo {path}/wolkvox-bot.db")
+            }
+            Self::NoFolder(path) => {
+                format!("la carpeta de {} no existe. Créala o nombra un archivo en otro lugar", path.display())
+            }
+            Self::NotPermitted(path) => format!(
+                "no se puede escribir {}. Da permiso a este usuario para escribir el archivo y su carpeta, donde SQLite y \
+                 el bot crean archivos junto a él",
+                path.display()
+            ),
+            Self::NotARecord(path, why) => {
+                let path = path.display();
+                format!(
+                    "{path} está dañado o no es un registro de este bot ({why}). Se dejó como está: muévelo junto con \
+                     {path}-wal y {path}-shm, y el bot empieza uno nuevo, o nombra otro archivo"
+                )
+            }
+            Self::Newer(path, version) => format!(
+                "{} fue escrito por una versión más nueva del bot (su formato es {version}). Inicia esa versión o nombra \
+                 otro archivo",
+                path.display()
+            ),
+            Self::Locked(path) => {
+                format!("otro programa tiene bloqueado {}. Cierra ese programa o nombra otro archivo", path.display())
+            }
+            Self::Other(path, why) => format!(
+                "no se puede usar {} ({why}). Corrígelo, nombra otro archivo, o pon off para no guardar nada en disco",
+                path.display()
+            ),
         }
     }
 }

@@ -133,7 +133,7 @@ fn run(runtime: &Runtime) -> ExitCode {
             })?;
             let app = App::build(config)
                 .map_err(|error| language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish()))?;
-            app.run(shutdown).await.map_err(|error| error.in_language(language))
+            app.logging_to(log.0.clone()).run(shutdown).await.map_err(|error| error.in_language(language))
         })
     });
     drop(log);

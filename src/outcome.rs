@@ -1,7 +1,11 @@
 //! What came of a command: four outcomes, none of them half known.
+//!
+//! The record stores them: whoever changes or adds one here raises the version of its schema.
+
+use serde::{Deserialize, Serialize};
 
 /// What came of one toggle.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Wolkvox says that it was carried out.
     Done(Done),
@@ -14,7 +18,7 @@ pub enum Outcome {
 }
 
 /// A success, in Wolkvox's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The answer's `code`, 200 to 299.
     pub code: u16,
@@ -23,7 +27,7 @@ pub struct Done {
 }
 
 /// A refusal, in Wolkvox's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// The answer's `code`, or the HTTP status where the answer had none.
     pub code: u16,
@@ -34,7 +38,7 @@ pub struct Rejected {
 }
 
 /// The refusals that Wolkvox documents ("API Response Codes").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// `PLEASE ENTER THE WOLKVOX-TOKEN`
     TokenMissing,
@@ -52,12 +56,16 @@ pub enum Refusal {
 }
 
 /// Why a request never left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotSent {
     /// No connection to Wolkvox: refused, unreachable, not trusted.
     NoConnection,
     /// The bot is stopping.
     Restarting,
+    /// The bot had stopped, and another process found the command.
+    Restarted,
+    /// It could not be written down that it was about to be sent.
+    NotRecorded,
     /// Its turn came so late that its result might not have been delivered.
     WaitedTooLong,
     /// Discord accepted the first answer, but said so too late.
@@ -67,7 +75,7 @@ pub enum NotSent {
 }
 
 /// Why it can't be known whether a request was carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unknown {
     /// No answer in time.
     TimedOut,
@@ -80,6 +88,8 @@ pub enum Unknown {
     },
     /// A fault of the bot's own, after the request may have been sent.
     Fault,
+    /// The process ended during the call.
+    Interrupted,
 }
 
 impl Outcome {

@@ -127,10 +127,19 @@ pub fn choice(name: Option<&Name>, id: AgentId) -> String {
     }
 }
 
-/// What came of a command.
-pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome) -> String {
+/// The toggle of an agent before the one that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// Who it was.
+    pub by: u64,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+/// What came of a command, and where it was done what came before it, if that is known.
+pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome, before: Option<Before>) -> String {
     match outcome {
-        Outcome::Done(done) => self::done(language, agent, Some(&done.msg)),
+        Outcome::Done(done) => self::done(language, agent, Some(&done.msg), before),
         Outcome::Rejected(rejected) => self::rejected(language, agent, rejected, Some(&rejected.msg)),
         Outcome::NotSent(why) => format!("{}\n{}", not_sent(language, *why), small_print(language, agent)),
         Outcome::Unknown(why) => format!("{}\n{}", unknown(language, *why), small_print(language, agent)),
@@ -141,9 +150,9 @@ pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome) -> String {
 pub fn outcome_in_own_words(language: Language, agent: AgentId, outcome: &Outcome) -> String {
     let agent = Agent { id: agent, name: None };
     match outcome {
-        Outcome::Done(_) => done(language, &agent, None),
+        Outcome::Done(_) => done(language, &agent, None, None),
         Outcome::Rejected(rejected) => self::rejected(language, &agent, rejected, None),
-        Outcome::NotSent(_) | Outcome::Unknown(_) => self::outcome(language, &agent, outcome),
+        Outcome::NotSent(_) | Outcome::Unknown(_) => self::outcome(language, &agent, outcome, None),
     }
 }
 
@@ -151,13 +160,18 @@ fn small_print(language: Language, agent: &Agent) -> String {
     ["-# ", language.pick("Agent", "Agente", "Agente"), " ", &agent.to_string()].concat()
 }
 
-fn done(language: Language, agent: &Agent, msg: Option<&str>) -> String {
+fn done(language: Language, agent: &Agent, msg: Option<&str>, before: Option<Before>) -> String {
     let toggle = language.pick(
         "MUTE is a toggle: run the command again to undo it",
         "MUTE alterna: repite el comando para deshacerlo",
         "MUTE alterna: repita o comando para desfazer",
     );
-    let tail = ["\n", &small_print(language, agent), " · ", toggle].concat();
+    // Discord shows the time to each reader, as one that goes on.
+    let before = before.map(|Before { by, at }| {
+        let words = language.pick("before this", "antes de esto", "antes disto");
+        format!(" · {words}: <@{by}>, <t:{at}:R>")
+    });
+    let tail = ["\n", &small_print(language, agent), " · ", toggle, &before.unwrap_or_default()].concat();
     let nothing = language.pick(
         "Wolkvox reported success, without a message.",
         "Wolkvox confirmó la operación, sin mensaje.",
@@ -247,6 +261,18 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
             "**No se envió:** el bot se está reiniciando. Nada ha cambiado; inténtalo de nuevo en un momento.",
             "**Não foi enviado:** o bot está reiniciando. Nada mudou; tente novamente em instantes.",
         ),
+        NotSent::Restarted => language.pick(
+            "**Not sent:** the bot was restarted. Nothing has changed; try again.",
+            "**No se envió:** el bot se reinició. Nada ha cambiado; inténtalo de nuevo.",
+            "**Não foi enviado:** o bot foi reiniciado. Nada mudou; tente novamente.",
+        ),
+        NotSent::NotRecorded => language.pick(
+            "**Not sent:** the bot can't write its record. Nothing has changed; try again, and tell your administrator.",
+            "**No se envió:** el bot no puede escribir su registro. Nada ha cambiado; inténtalo de nuevo y avisa a tu \
+             administrador.",
+            "**Não foi enviado:** o bot não consegue gravar o seu registro. Nada mudou; tente novamente e avise o \
+             administrador.",
+        ),
         NotSent::WaitedTooLong => language.pick(
             "**Not sent:** its turn came too late. Nothing has changed; try again if it still matters.",
             "**No se envió:** su turno llegó demasiado tarde. Nada ha cambiado; inténtalo de nuevo si aún hace falta.",
@@ -281,6 +307,19 @@ pub fn unconfirmed(language: Language, agent: &Agent) -> String {
     format!("{text}\n{}", small_print(language, agent))
 }
 
+/// The same, when this process found the command of one that died before it was known whether it had it.
+pub fn interrupted(language: Language, agent: &Agent) -> String {
+    let text = language.pick(
+        "**Not sent from here:** the bot was interrupted, and another copy of the bot may have the command. Look at the \
+         agent's MUTE button before you try again.",
+        "**No se envió desde aquí:** el bot se interrumpió y otra copia del bot puede tener el comando. Mira el botón \
+         MUTE del agente antes de intentarlo de nuevo.",
+        "**Não foi enviado daqui:** o bot foi interrompido, e outra cópia do bot pode estar com o comando. Veja o botão \
+         MUTE do agente antes de tentar novamente.",
+    );
+    format!("{text}\n{}", small_print(language, agent))
+}
+
 fn unknown(language: Language, why: Unknown) -> String {
     let what = match why {
         Unknown::TimedOut => language.pick(
@@ -302,6 +341,11 @@ fn unknown(language: Language, why: Unknown) -> String {
             "**Unknown:** something broke in the bot during the call.",
             "**Resultado desconocido:** algo falló en el bot durante la llamada.",
             "**Resultado desconhecido:** algo falhou no bot durante a chamada.",
+        ),
+        Unknown::Interrupted => language.pick(
+            "**Unknown:** the bot was interrupted during the call.",
+            "**Resultado desconocido:** el bot se interrumpió durante la llamada.",
+            "**Resultado desconhecido:** o bot foi interrompido durante a chamada.",
         ),
     };
     let remedy = language.pick(

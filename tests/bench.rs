@@ -85,6 +85,22 @@ async fn measure(prefix: &[&str]) {
         row(&format!("connections to {service}"), &made.map(|made| made as f64), "");
     }
     row("the executable, MB", &[fs::metadata(BOT).unwrap().len() as f64 / 1e6], "at most 7 MB");
+
+    println!("\nwith the record on disk, beside the bot without                   with    without");
+    let file = std::env::temp_dir().join(format!("wolkvox-bot-bench-{}.db", std::process::id()));
+    let command = [prefix, &[BOT]].concat();
+    let with = Subject::start(command.clone(), Duration::ZERO, file.to_str().unwrap()).await;
+    let mut both = [with, Subject::start(command, Duration::ZERO, "off").await];
+    sleep(Duration::from_secs(1)).await;
+    row("memory idle, MiB", &both.each_ref().map(Subject::memory), "at most 2 MiB more");
+    in_turns(&mut both, 3, 100).await;
+    let samples = in_turns(&mut both, 15, 100).await;
+    row("frame to final reply, µs", &medians(&samples, 1, 1e6), "at most 1.25 times");
+    row("processor time a command, µs", &medians(&samples, 2, 1e6), "at most 1.25 times");
+    in_turns(&mut both, 82, 100).await;
+    row("the file after 10,000 commands, MB", &[fs::metadata(&file).unwrap().len() as f64 / 1e6], "below 4 MB");
+    drop(both);
+    let _ = fs::remove_file(file);
 }
 
 /// Rounds of so many commands, for one side and then for the other: the seconds to the acknowledgement, to the final
@@ -132,12 +148,12 @@ struct Subject {
 
 async fn start_both(prefix: &[&str], distance: Duration) -> [Subject; 2] {
     let this = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
-    let bot = Subject::start([prefix, &[BOT]].concat(), distance).await;
-    [bot, Subject::start([prefix, &[&this, "floor"]].concat(), distance).await]
+    let bot = Subject::start([prefix, &[BOT]].concat(), distance, "off").await;
+    [bot, Subject::start([prefix, &[&this, "floor"]].concat(), distance, "off").await]
 }
 
 impl Subject {
-    async fn start(words: Vec<&str>, distance: Duration) -> Self {
+    async fn start(words: Vec<&str>, distance: Duration, record: &str) -> Self {
         let mut services = Services::start(distance).await;
         let [discord, wolkvox, gateway] = services.addresses;
         let mut command = Command::new(words[0]);
@@ -150,6 +166,7 @@ impl Subject {
             ("ALLOWED_ROLE_IDS", format!("{}, {}", discord::SUPERVISOR_ROLE, discord::QUALITY_ROLE)),
             ("WOLKVOX_SERVER", "0042".to_owned()),
             ("WOLKVOX_TOKEN", wolkvox::TOKEN.to_owned()),
+            ("STATE_FILE", record.to_owned()),
             // The guard remembers for 30 s otherwise, and not as many as are given here.
             ("TOGGLE_GUARD_SECS", "0".to_owned()),
             ("DISCORD_API_URL", format!("http://{discord}")),

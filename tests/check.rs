@@ -51,6 +51,7 @@ async fn all_is_well() {
              ok    Audit channel: #mute-audit\n\
              ok    Wolkvox: reachable\n\
              ok    Wolkvox token: valid, 4960 of 5000 calls left today\n\
+             ok    Record: off (STATE_FILE), so what was promised is lost if the bot is killed\n\
              \n\
              To invite the bot to a server: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
              &scope=bot+applications.commands&permissions=0"
@@ -79,6 +80,7 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
              ok    Canal de auditoría: #mute-audit\n\
              ok    Wolkvox: se puede acceder al servidor\n\
              ok    Token de Wolkvox: válido, quedan 4960 de 5000 llamadas hoy\n\
+             ok    Registro: off (STATE_FILE), así que lo prometido se pierde si matan al bot\n\
              \n\
              Para invitar al bot a un servidor: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
              &scope=bot+applications.commands&permissions=0"

@@ -15,7 +15,9 @@ const SMALL_PRINT: &str = "\n-# Agent 1001 · MUTE is a toggle: run the command 
 async fn shown(world: &World, msg: &str) -> String {
     let body = json!({"code": "200", "error": null, "msg": msg}).to_string().into_bytes();
     world.wolkvox.next([Fate::Say(200, "application/json", body)]);
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await
+    let reply = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    // What was before is another test's concern.
+    reply.split(" · before this: ").next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -208,17 +210,16 @@ async fn a_success_without_a_message_is_still_told() {
 
 #[tokio::test]
 async fn long_text_is_cut_at_a_character_with_a_sign() {
-    World::run(async |world| {
-        for (msg, last) in [("é".repeat(5000), "é…"), ("🎙".repeat(3000), "🎙…"), ("*".repeat(3000), r"\*…")]
-        {
+    for (msg, last) in [("é".repeat(5000), "é…"), ("🎙".repeat(3000), "🎙…"), ("*".repeat(3000), r"\*…")] {
+        World::run(async |world| {
             let text = shown(world, &msg).await;
             let size = text.encode_utf16().count();
             assert!((1997..=2000).contains(&size), "{size}");
             let text = text.strip_suffix(SMALL_PRINT).unwrap();
             assert!(text.ends_with(last), "{}", &text[text.len() - 20..]);
-        }
-    })
-    .await;
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

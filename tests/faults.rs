@@ -65,7 +65,7 @@ fn wolkvox_fate(rng: &mut Rng) -> wolkvox::Fate {
 }
 
 /// What a reply claims: its beginning, which our own words share with Wolkvox's.
-fn meaning(text: &str) -> &str {
+pub(crate) fn meaning(text: &str) -> &str {
     const DONE: [&str; 2] = [wolkvox::SUCCESS, "Wolkvox reported success"];
     if DONE.iter().any(|done| text.starts_with(done)) {
         return "done";

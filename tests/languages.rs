@@ -37,7 +37,13 @@ fn all_sentences() -> String {
     {
         outcomes.push(Outcome::NotSent(why));
     }
-    for why in [Unknown::TimedOut, Unknown::ConnectionLost, Unknown::Unreadable { status: 502 }, Unknown::Fault] {
+    for why in [
+        Unknown::TimedOut,
+        Unknown::ConnectionLost,
+        Unknown::Unreadable { status: 502 },
+        Unknown::Fault,
+        Unknown::Interrupted,
+    ] {
         outcomes.push(Outcome::Unknown(why));
     }
     let previous = |certainty, seconds| Conflict {
@@ -55,14 +61,17 @@ fn all_sentences() -> String {
         sentence("option".into(), reply::option_description(language).into());
         sentence("option with names".into(), reply::option_description_with_names(language).into());
         for outcome in &outcomes {
-            sentence(format!("{outcome:?}"), reply::outcome(language, &agent, outcome));
+            sentence(format!("{outcome:?}"), reply::outcome(language, &agent, outcome, None));
         }
         for outcome in &outcomes[..4] {
             let own_words = reply::outcome_in_own_words(language, agent.id, outcome);
             sentence(format!("{outcome:?}, in our own words"), own_words);
         }
         sentence("unconfirmed".into(), reply::unconfirmed(language, &agent));
-        sentence("Done, named".into(), reply::outcome(language, &named, &outcomes[0]));
+        sentence("interrupted".into(), reply::interrupted(language, &agent));
+        let before = reply::Before { by: 502, at: 1_790_000_000 };
+        sentence("Done, with what was before".into(), reply::outcome(language, &agent, &outcomes[0], Some(before)));
+        sentence("Done, named".into(), reply::outcome(language, &named, &outcomes[0], None));
         for denial in [Denial::NotInGuild, Denial::NoRole] {
             sentence(format!("{denial:?}"), reply::denied(language, denial).into());
         }

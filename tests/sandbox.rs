@@ -1,40 +1,56 @@
-//! The sandbox: the real bot between stand-ins for Discord and Wolkvox, all in this process and on loopback.
+//! The sandbox: the real bot between stand-ins for Discord and Wolkvox, all on this machine.
+//!
+//! The stand-ins run in this process, and the bot in one of its own, so that it can be killed: the sandbox starts
+//! itself once more with an argument that makes it the bot.
 //!
 //! `cargo run --example sandbox` gives a prompt where standard input is a terminal, and otherwise plays a tour of
 //! everything that can come of a command. The tour types the same lines that a person would, and ends with an
 //! error if something did not come out as told. Every exchange, typed or played, is checked against what reached
 //! the microphone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    reason = "an example"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "an example")]
 
 mod support;
 
-use std::collections::BTreeSet;
-use std::io::{IsTerminal as _, Write as _, stdin, stdout};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{DirBuilder, remove_dir, remove_file};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdin, stdout};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Stdio, exit};
+use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::runtime::Builder;
 use tokio::task::{JoinHandle, JoinSet};
 use wolkvox_bot::agent::AgentId;
+use wolkvox_bot::app::App;
+use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{Report, check};
-use wolkvox_bot::config::Draft;
+use wolkvox_bot::config::{Draft, VARIABLES};
 use wolkvox_bot::telemetry::{self, Filter, Format};
 
-use support::bot::{Bot, Log, check_secrets, check_stand_ins, variables};
+use support::bot::{Log, check_secrets, check_stand_ins, variables};
 use support::discord::{self, AUDIT_CHANNEL, Actor, Discord, second_supervisor, stranger, supervisor};
 use support::wolkvox::{BUSY, Fate, Wolkvox, listing};
 
+/// Prints a line.
+macro_rules! tell {
+    ($($text:tt)*) => { printed(writeln!(stdout(), $($text)*)) };
+}
+
 const INTRO: &str = "\
-This is the real bot, between stand-ins for Discord and Wolkvox that run in this process.
+This is the real bot, between stand-ins for Discord and Wolkvox on this machine.
 It needs no credentials and no network: nothing leaves this machine.";
+
+/// The argument that makes this program the bot. Another one follows: the folder of its record.
+const BOT: &str = "--be-the-bot";
+/// In that folder.
+const STATE_FILE: &str = "wolkvox-bot.db";
 
 /// A word that can be typed after a command, what it means to people, and what it stands for.
 type Choice<T> = (&'static str, &'static str, T);
@@ -63,7 +79,7 @@ const MOODS: [Choice<Mood>; 9] = [
     ("limit", "has no calls left for today", |_| Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")),
     ("down", "can't be reached", |_| Fate::Confirm),
     ("cut", "breaks the connection after it has toggled", |_| Fate::CutAfter),
-    ("silent", "toggles and never answers (here the bot waits only 2 s)", |_| Fate::Silent),
+    ("silent", "toggles and never answers; the bot waits for 2 s", |_| Fate::Silent),
     ("garbage", "toggles and answers with a web page", |_| Fate::Say(200, "text/html", b"<html>Oops</html>".to_vec())),
 ];
 
@@ -82,7 +98,7 @@ const AGENTS: [(u64, &str, &str); 10] = [
 ];
 
 /// The tour: a heading, what is typed, and what the last of these lines comes to.
-const TOUR: [(&str, &[&str], &str); 18] = [
+const TOUR: [(&str, &[&str], &str); 19] = [
     ("Done: the reply is what Wolkvox said", &["/mute 1001"], "done"),
     ("The same again undoes it", &["/mute 1001"], "done"),
     ("Somebody else was there just before: the bot asks first", &["as second", "/mute 1001"], "guarded"),
@@ -96,26 +112,73 @@ const TOUR: [(&str, &[&str], &str); 18] = [
     ("Unknown: the connection breaks", &["wolkvox cut", "/mute 1003"], "unknown"),
     ("Unknown: no answer in time", &["wolkvox silent", "/mute 1004"], "unknown"),
     ("Unknown: an answer that nobody can read", &["wolkvox garbage", "/mute 1005"], "unknown"),
-    ("Agents by name: what Discord suggests while somebody types", &["wolkvox ok", "find pena", "find ana"], "found"),
+    ("Unknown: the bot is killed during the call, and started again", &["wolkvox ok", "kill 1006"], "unknown"),
+    ("Agents by name: what Discord suggests while somebody types", &["find pena", "find ana"], "found"),
     ("In Spanish: replies come in the language of the person's Discord", &["lang es", "/mute 1003"], "done"),
     ("In Portuguese", &["lang pt", "as stranger", "/mute 1003"], "denied"),
     ("The audit channel: everything that was, or may have been, toggled", &["audit"], "posted"),
     ("wolkvox-bot check, before going live", &["check"], "works"),
 ];
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
+fn main() {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    match &arguments[..] {
+        [bot, folder] if bot == BOT => {
+            runtime.block_on(be_the_bot());
+            // Nothing of it has the record open any more.
+            drop(runtime);
+            clear(Path::new(folder));
+        }
+        _ => runtime.block_on(be_the_sandbox()),
+    }
+}
+
+async fn be_the_sandbox() {
     let mut sandbox = Sandbox::start().await;
-    println!("{}\n{INTRO}", sandbox.paint(BOLD, "wolkvox-bot sandbox"));
+    tell!("{}\n{INTRO}", sandbox.paint(BOLD, "wolkvox-bot sandbox"));
     if stdin().is_terminal() {
-        println!("Type /mute 1001 for a start, help for the rest, quit or Ctrl-D to end.\n");
+        tell!("Type /mute 1001 for a start, help for the rest, quit or Ctrl-D to end.\n");
         sandbox.converse().await;
     } else {
-        println!("This tour shows what can come of a command. Run it in a terminal to type yourself.\n");
+        tell!("This tour shows what can come of a command. In a terminal you type yourself.\n");
         sandbox.tour().await;
     }
     sandbox.stop().await;
-    println!("The stand-ins saw nothing that Discord or Wolkvox would refuse, and no secret was logged. Bye.");
+    tell!("The stand-ins saw nothing that Discord or Wolkvox would refuse,\nand no secret was logged. Bye.");
+}
+
+/// The bot, as its own `main` runs it, until standard input ends. The sandbox never writes to that, so it ends when the
+/// sandbox wants it or is gone.
+async fn be_the_bot() {
+    let log = Backlog::start(stdout()).unwrap();
+    let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log.clone());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let mut input = Receiver::from_owned_fd(stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let config = Draft::from_lookup(|name| std::env::var(name).ok()).finish().unwrap();
+    let ended = App::build(config).unwrap().run(async {
+        let _ = input.read(&mut [0]).await;
+    });
+    let ended = ended.await;
+    let _ = log.finish();
+    ended.unwrap();
+}
+
+/// Removes the folder of a record that nobody needs any more.
+fn clear(folder: &Path) {
+    let _ = remove_file(folder.join(STATE_FILE));
+    let _ = remove_dir(folder);
+}
+
+/// Whoever reads the output may have seen enough, as `head` has: then this ends, quietly.
+fn printed<T>(result: io::Result<T>) -> T {
+    result.unwrap_or_else(|error| {
+        if error.kind() == ErrorKind::BrokenPipe {
+            exit(0);
+        }
+        let _ = writeln!(stderr(), "The sandbox ended: what it shows can't be written: {error}");
+        exit(1);
+    })
 }
 
 const BOLD: u8 = 1;
@@ -129,6 +192,8 @@ struct Sandbox {
     /// Serves Wolkvox's connections; aborted while Wolkvox is down.
     door: JoinHandle<()>,
     bot: Bot,
+    /// A new one in the system's folder for temporary files; the bot's record is in it.
+    folder: PathBuf,
     log: Log,
     /// How many lines of the log were shown.
     logged: usize,
@@ -142,39 +207,42 @@ struct Sandbox {
 impl Sandbox {
     async fn start() -> Self {
         let log = Log::default();
-        let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log.clone());
-        tracing::subscriber::set_global_default(subscriber).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wolkvox = Wolkvox::new(format!("http://{}", listener.local_addr().unwrap()));
         let door = tokio::spawn(serve(wolkvox.clone(), listener));
         let discord = Discord::start().await;
-        let bot = Bot::start(settings(&discord, &wolkvox).finish().unwrap());
+        let folder = std::env::temp_dir().join(format!("wolkvox-bot-sandbox-{:016x}", fastrand::u64(..)));
+        DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        let bot = Bot::start(&settings(&discord, &wolkvox, &folder), &folder, &log);
         discord.until_ready(1).await;
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { discord, wolkvox, door, bot, log, logged: 0, person: supervisor(), button: None, colour }
+        Self { discord, wolkvox, door, bot, folder, log, logged: 0, person: supervisor(), button: None, colour }
     }
 
     /// Ends the bot as a signal would, and makes sure that the stand-ins saw nothing that Discord or Wolkvox
     /// would have refused, and that no secret got into the log.
     async fn stop(self) {
-        self.bot.shut_down();
-        self.bot.ended().await.unwrap();
+        self.bot.stop().await;
+        assert!(!self.folder.exists(), "{} was left behind", self.folder.display());
         check_stand_ins(&self.discord, &self.wolkvox);
         check_secrets(&self.log.text());
+    }
+
+    fn settings(&self) -> HashMap<&'static str, String> {
+        settings(&self.discord, &self.wolkvox, &self.folder)
     }
 
     async fn converse(&mut self) {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         loop {
-            print!("{}", self.prompt());
-            stdout().flush().unwrap();
+            printed(write!(stdout(), "{}", self.prompt()).and_then(|()| stdout().flush()));
             match lines.next_line().await.unwrap().as_deref().map(str::trim) {
-                None => return println!(),
+                None => return tell!(),
                 Some("quit" | "exit") => return,
                 Some("") => {}
                 Some(line) => {
                     self.obey(line).await;
-                    println!();
+                    tell!();
                 }
             }
         }
@@ -182,16 +250,16 @@ impl Sandbox {
 
     async fn tour(&mut self) {
         for (number, (heading, lines, expected)) in (1..).zip(TOUR) {
-            println!("{}", self.paint(BOLD, &format!("{number}. {heading}")));
+            tell!("{}", self.paint(BOLD, &format!("{number}. {heading}")));
             let mut outcome = String::new();
             for line in lines {
-                println!("{}{line}", self.prompt());
+                tell!("{}{line}", self.prompt());
                 outcome = self.obey(line).await;
             }
             assert_eq!(outcome, expected, "{heading}");
-            println!();
+            tell!();
         }
-        println!("That was the tour: everything came out as told.");
+        tell!("That was the tour: everything came out as told.");
     }
 
     fn prompt(&self) -> String {
@@ -205,6 +273,8 @@ impl Sandbox {
         match (command, argument.trim()) {
             ("/mute" | "mute", agent) => return self.mute(agent).await,
             ("press", "") => return self.press().await,
+            ("kill", "") => self.kill().await,
+            ("kill", agent) => return self.kill_during_a_call(agent).await,
             ("find", typed) if !typed.is_empty() => return self.find(typed).await,
             ("audit", "") => return self.show_audit_channel().await,
             ("check", "") => return self.check().await,
@@ -220,16 +290,48 @@ impl Sandbox {
     }
 
     async fn mute(&mut self, agent: &str) -> String {
-        let number = agent.strip_prefix("agent_id:").unwrap_or(agent).trim();
-        match number.parse::<u64>().ok().filter(|number| AgentId::try_from(*number).is_ok()) {
-            Some(agent) => self.exchange(agent, |discord, person| discord.mute(person, agent)).await,
-            None => {
-                let (min, max) = (AgentId::MIN, AgentId::MAX);
-                self.note(&format!("Discord itself takes no agent_id but a whole number from {min} to {max}"));
-                self.note("to look for a name: find ana");
-                String::new()
-            }
+        let Some(agent) = self.agent(agent) else { return String::new() };
+        self.exchange(agent, |discord, person| discord.mute(person, agent)).await
+    }
+
+    /// The agent, where Discord would take what was typed.
+    fn agent(&self, typed: &str) -> Option<u64> {
+        let number = typed.strip_prefix("agent_id:").unwrap_or(typed).trim();
+        let agent = number.parse::<u64>().ok().filter(|number| AgentId::try_from(*number).is_ok());
+        if agent.is_none() {
+            let (min, max) = (AgentId::MIN, AgentId::MAX);
+            self.note(&format!("Discord itself takes no agent_id but a whole number from {min} to {max}"));
+            self.note("to look for a name: find ana");
         }
+        agent
+    }
+
+    /// `/mute`, and the bot is killed as soon as Wolkvox has the request.
+    async fn kill_during_a_call(&mut self, agent: &str) -> String {
+        let Some(agent) = self.agent(agent) else { return String::new() };
+        self.wolkvox.next([Fate::Silent]);
+        let exchange = self.begin(agent, |discord, person| discord.mute(person, agent)).await;
+        let called = tokio::select! {
+            () = self.wolkvox.until_requests(exchange.requests + 1) => true,
+            _ = self.discord.finished(exchange.id) => false,
+        };
+        if called {
+            self.kill().await;
+        } else {
+            self.wolkvox.state(|state| state.fates.clear());
+            self.note("there was no call, so the bot was not killed");
+        }
+        self.end(exchange).await
+    }
+
+    /// Without a last word of the bot. Another one starts on the same record.
+    async fn kill(&mut self) {
+        self.note("the bot is killed, as with kill -9: it can't say or write anything any more");
+        self.bot.kill().await;
+        self.discord.until_gone().await;
+        self.note("it is started again, and reads the record that the dead one left (STATE_FILE)");
+        self.bot = Bot::start(&self.settings(), &self.folder, &self.log);
+        self.discord.until_ready(1).await;
     }
 
     async fn press(&mut self) -> String {
@@ -245,12 +347,21 @@ impl Sandbox {
     /// One interaction from the first to the last word, as the channel shows it, then what became of the
     /// microphone. Gives the outcome that the bot logged.
     async fn exchange(&mut self, agent: u64, act: impl FnOnce(&Discord, &Actor) -> u64) -> String {
+        let exchange = self.begin(agent, act).await;
+        self.end(exchange).await
+    }
+
+    async fn begin(&self, agent: u64, act: impl FnOnce(&Discord, &Actor) -> u64) -> Exchange {
         let (requests, toggles) = (self.wolkvox.requests(), self.wolkvox.toggles(agent));
         let id = act(&self.discord, &self.person);
         self.discord.until_acknowledged(id).await;
         if self.discord.interaction(id).deferred() {
             self.say(DIM, "wolkvox-bot is thinking…");
         }
+        Exchange { id, agent, requests, toggles }
+    }
+
+    async fn end(&mut self, Exchange { id, agent, requests, toggles }: Exchange) -> String {
         let reply = self.discord.finished(id).await;
         self.show(&reply.text().unwrap());
         if let Some(custom_id) = reply.button() {
@@ -293,7 +404,9 @@ impl Sandbox {
         let first = self.discord.type_agent(&self.person, &typed.chars().take(1).collect::<String>());
         self.discord.finished(first).await;
         if self.person.roles.contains(&discord::SUPERVISOR_ROLE) {
-            self.log.until_contains("the agent directory").await;
+            let fetched =
+                |log: &Log| log.lines()[self.bot.begun..].iter().any(|line| line.contains("the agent directory"));
+            self.log.until("the directory is fetched", fetched).await;
         }
         let answer = self.discord.type_agent(&self.person, typed);
         let shown = self.discord.finished(answer).await.shown.unwrap();
@@ -311,7 +424,9 @@ impl Sandbox {
     async fn check(&self) -> String {
         let mut out = stdout();
         let report = Report::new(&mut out, self.colour);
-        let works = check(settings(&self.discord, &self.wolkvox), report).await.unwrap();
+        let settings = self.settings();
+        let draft = Draft::from_lookup(|name| settings.get(name).cloned());
+        let works = printed(check(draft, report).await);
         if works { "works" } else { "fails" }.to_owned()
     }
 
@@ -364,7 +479,7 @@ impl Sandbox {
             0 => "no request reached Wolkvox".to_owned(),
             _ => format!("{}, {}", count(requests, "request"), count(toggled, "toggle")),
         };
-        println!("  microphone {agent}: {} · {story}", self.paint(colour, state));
+        tell!("  microphone {agent}: {} · {story}", self.paint(colour, state));
     }
 
     /// An even number of toggles leaves it open, as it was.
@@ -377,7 +492,7 @@ impl Sandbox {
         for agent in toggled.into_iter().chain(AGENTS.map(|(agent, ..)| agent)).collect::<BTreeSet<_>>() {
             let (colour, state) = self.microphone(agent);
             let name = AGENTS.iter().find(|(known, ..)| *known == agent).map_or("", |(_, name, _)| name);
-            println!("  {} {agent}  {name}", self.paint(colour, &format!("{state:<5}")));
+            tell!("  {} {agent}  {name}", self.paint(colour, &format!("{state:<5}")));
         }
     }
 
@@ -395,14 +510,16 @@ impl Sandbox {
 
     fn show_log(&mut self) {
         let lines = self.log.lines();
-        lines[self.logged..].iter().for_each(|line| println!("{}", self.paint(DIM, line)));
+        lines[self.logged..].iter().for_each(|line| tell!("{}", self.paint(DIM, line)));
         self.logged = lines.len();
     }
 
     fn help(&self) {
-        let entry = |word: &str, what: &str| println!("  {word:<18} {what}");
+        let entry = |word: &str, what: &str| tell!("  {word:<18} {what}");
         entry("/mute 1001", "press the MUTE button in agent 1001's application");
         entry("press", "press the button under the bot's last question");
+        entry("kill 1001", "/mute 1001, and the bot is killed and restarted meanwhile");
+        entry("kill", "the bot is killed and restarted, between two calls");
         entry("find ana", "type a name instead of a number: what Discord suggests");
         for (word, who, _) in PEOPLE {
             entry(&format!("as {word}"), &format!("you are {who}"));
@@ -422,12 +539,12 @@ impl Sandbox {
 
     /// A word of the sandbox itself.
     fn note(&self, text: &str) {
-        println!("{}", self.paint(DIM, &format!("  {text}")));
+        tell!("{}", self.paint(DIM, &format!("  {text}")));
     }
 
     /// A line in the channel.
     fn say(&self, style: u8, text: &str) {
-        println!("  │ {}", self.paint(style, text));
+        tell!("  │ {}", self.paint(style, text));
     }
 
     /// A message as Discord would draw it.
@@ -446,6 +563,11 @@ impl Sandbox {
         if let Some((time, rest)) = line.strip_prefix("<t:").and_then(|rest| rest.split_once(":f>")) {
             let minutes = time.parse::<u64>().unwrap() / 60;
             line = format!("{:02}:{:02} UTC{rest}", minutes / 60 % 24, minutes % 60);
+        }
+        if let Some((before, rest)) = line.split_once("<t:")
+            && let Some((time, after)) = rest.split_once(":R>")
+        {
+            line = format!("{before}{}{after}", self.ago(time.parse().unwrap()));
         }
         let (mut drawn, mut bold) = (String::new(), false);
         let mut chars = line.chars();
@@ -467,17 +589,87 @@ impl Sandbox {
         drawn
     }
 
+    /// How long ago a second of the clock was, in the language of the person's Discord.
+    fn ago(&self, time: u64) -> String {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let (count, units) = match now.saturating_sub(time).max(1) {
+            seconds @ ..60 => (seconds, ["second", "segundo", "segundo"]),
+            seconds @ ..3600 => (seconds / 60, ["minute", "minuto", "minuto"]),
+            seconds => (seconds / 3600, ["hour", "hora", "hora"]),
+        };
+        let s = if count == 1 { "" } else { "s" };
+        let [english, spanish, portuguese] = units.map(|unit| format!("{count} {unit}{s}"));
+        match &self.person.locale[..2] {
+            "es" => format!("hace {spanish}"),
+            "pt" => format!("há {portuguese}"),
+            _ => format!("{english} ago"),
+        }
+    }
+
     fn paint(&self, style: u8, text: &str) -> String {
         if self.colour && style != 0 { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 
-/// The settings of the bot, as the environment would give them.
-fn settings(discord: &Discord, wolkvox: &Wolkvox) -> Draft {
-    let mut variables = variables(discord, wolkvox);
-    variables.insert("WOLKVOX_TIMEOUT_SECS", "2".to_owned());
-    variables.insert("AUDIT_CHANNEL_ID", AUDIT_CHANNEL.to_string());
-    Draft::from_lookup(|name| variables.get(name).cloned())
+/// An interaction that has begun, and what Wolkvox had seen before.
+struct Exchange {
+    id: u64,
+    agent: u64,
+    requests: usize,
+    toggles: usize,
+}
+
+/// The bot in its process.
+struct Bot {
+    child: Child,
+    /// Reads what it prints into the log.
+    printed: JoinHandle<()>,
+    /// How many lines the log had before it.
+    begun: usize,
+}
+
+impl Bot {
+    fn start(settings: &HashMap<&'static str, String>, folder: &Path, log: &Log) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(BOT).arg(folder);
+        for variable in VARIABLES {
+            command.env_remove(variable.name);
+        }
+        command.envs(settings).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Ctrl-C in the terminal is for the sandbox; the bot ends after it and clears up.
+        let mut child = command.process_group(0).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (begun, log) = (log.lines().len(), log.clone());
+        let printed = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push(line);
+            }
+        });
+        Self { child, printed, begun }
+    }
+
+    /// With SIGKILL.
+    async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+        (&mut self.printed).await.unwrap();
+    }
+
+    /// Asks it to end, and waits for that.
+    async fn stop(mut self) {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().await.unwrap();
+        self.printed.await.unwrap();
+        assert!(status.success(), "the bot ended with {status}");
+    }
+}
+
+/// The settings of the bot, as the environment gives them.
+fn settings(discord: &Discord, wolkvox: &Wolkvox, folder: &Path) -> HashMap<&'static str, String> {
+    let mut settings = variables(discord, wolkvox);
+    settings.insert("WOLKVOX_TIMEOUT_SECS", "2".to_owned());
+    settings.insert("AUDIT_CHANNEL_ID", AUDIT_CHANNEL.to_string());
+    settings.insert("STATE_FILE", folder.join(STATE_FILE).to_str().unwrap().to_owned());
+    settings
 }
 
 /// Lets the bot reach Wolkvox, until it is aborted: then all connections break and no more are made.

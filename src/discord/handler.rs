@@ -27,8 +27,8 @@ pub struct Handler {
 
 impl Handler {
     /// A handler whose commands are counted in `tasks`.
-    pub fn new(context: Context, tasks: TaskTracker) -> Self {
-        Self { context: Arc::new(context), tasks, seen: Mutex::default() }
+    pub fn new(context: Arc<Context>, tasks: TaskTracker) -> Self {
+        Self { context, tasks, seen: Mutex::default() }
     }
 
     /// Begins with an interaction and returns; what has to be waited for happens in a task.
@@ -73,6 +73,35 @@ impl Handler {
         }
         first
     }
+}
+
+/// Looks for processes that died with the same record, and begins to tell their people. Nothing is sent to Wolkvox for
+/// them. What was taken over is told, whoever stops waiting for this.
+pub async fn take_over(context: &Arc<Context>, tasks: &TaskTracker) {
+    let (context, resumed) = (context.clone(), tasks.clone());
+    let taking_over = tasks.spawn(async move {
+        let Context { record, recent_toggles, .. } = &*context;
+        for command in record.take_over_dead(recent_toggles.window()).await.unwrap_or_default() {
+            let (context, interaction_id) = (context.clone(), command.interaction);
+            tracing::warn!(%interaction_id, "left open by a process that ended, told by this one");
+            resumed.spawn(async move {
+                let told = AssertUnwindSafe(mute::resume(&context, command)).catch_unwind();
+                tokio::select! {
+                    biased;
+                    told = told => if told.is_err() {
+                        tracing::error!(%interaction_id, "the answer broke off");
+                    },
+                    // The next start finds it.
+                    () = context.end.cancelled() => {}
+                }
+            });
+        }
+        for command in record.tidy().await.unwrap_or_default() {
+            let interaction_id = command.interaction;
+            tracing::warn!(%interaction_id, "still open after 15 minutes, in which nobody could be told");
+        }
+    });
+    let _ = taking_over.await;
 }
 
 async fn route(context: &Context, interaction: &Interaction, received: Moment) {

@@ -19,16 +19,18 @@ use tokio_util::sync::CancellationToken;
 
 pub use audit_channel::AuditChannel;
 pub use gateway::{Gateway, GatewayError};
-pub use handler::Handler;
+pub use handler::{Handler, take_over};
 pub use interaction::Payload;
 pub use response::Visibility;
 pub use rest::{Application, Channel, GatewayInfo, Guild, Outage, Rest, RestError, Role, SessionStartLimit};
 
 use crate::access::Allowlist;
+use crate::backlog::Backlog;
 use crate::directory::Directory;
 use crate::guard::RecentToggles;
 use crate::limits::Limits;
 use crate::net::{BaseUrl, Proxy};
+use crate::record::Record;
 use crate::wolkvox::Wolkvox;
 
 /// Where Discord is and who the bot is there.
@@ -56,6 +58,10 @@ pub struct Context {
     pub directory: Option<Arc<Directory>>,
     /// Who sees the replies.
     pub visibility: Visibility,
+    /// What outlives the process.
+    pub record: Record,
+    /// Where the log waits to be written, if it does.
+    pub log: Option<Backlog>,
     /// Where toggles are posted too.
     pub audit_channel: Option<AuditChannel>,
     /// How long things may take.

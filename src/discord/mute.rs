@@ -7,8 +7,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use secrecy::ExposeSecret as _;
 use serenity::builder::{CreateAutocompleteResponse, CreateInteractionResponse};
-use serenity::model::id::InteractionId;
+use serenity::model::id::{InteractionId, UserId};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
@@ -18,15 +19,21 @@ use super::rest::{Original, RestError};
 use crate::agent::AgentId;
 use crate::audit;
 use crate::clock::{Deadline, Moment};
+use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale};
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::reply::{self, Agent, Language};
+use crate::record::{self, Command, LastToggle, OtherToggle, Ownership, Unavailable};
+use crate::reply::{self, Agent, Before, Language};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{CallReport, QueuedCall};
 
 /// How long the copy that asked is left alone with its button before another copy says that it did not ask.
 const OTHER_COPY: Duration = Duration::from_secs(1);
 
+/// How old the toggle before may be for a reply to name it.
+const BEFORE: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long a log that nobody reads is waited for before the record forgets a command.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), LOOK_PAUSE);
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
@@ -37,7 +44,17 @@ enum Plan {
     /// Ask first.
     Ask { agent: Agent, conflict: Conflict },
     /// Toggle.
-    Toggle { agent: Agent, reservation: Reservation, call: QueuedCall },
+    Toggle(Box<Toggle>, QueuedCall),
+}
+
+/// A toggle on its way.
+struct Toggle {
+    agent: Agent,
+    reservation: Reservation,
+    /// As the record has it.
+    command: Command,
+    /// Whether the record may have it.
+    is_recorded: bool,
 }
 
 /// How far a command has come: what may be said of it should it break off.
@@ -70,7 +87,7 @@ impl Progress {
 
 /// Carries a command or a press of the button out.
 pub(super) async fn execute(context: &Context, interaction: &Interaction, received: Moment, progress: &Progress) {
-    match plan(context, interaction) {
+    match plan(context, interaction, received).await {
         Plan::Refuse { outcome, text, after } => {
             sleep(after).await;
             let answered = respond(context, interaction, &response::private(text), received).await;
@@ -80,22 +97,29 @@ pub(super) async fn execute(context: &Context, interaction: &Interaction, receiv
             };
             audit(interaction, agent, if answered.is_ok() { outcome } else { "unacknowledged" }, None);
         }
-        Plan::Ask { agent, conflict } => {
-            let text = reply::guarded(interaction.language, &agent, &conflict);
-            let question = response::question(text, interaction.callback.id, interaction.language);
-            let asked = respond(context, interaction, &question, received).await;
-            if let Err(Unacknowledged::Refused(_) | Unacknowledged::Elsewhere) = asked {
-                context.recent_toggles.unask(interaction.callback.id);
-            }
-            audit(interaction, Some(agent.id), if asked.is_ok() { "guarded" } else { "unacknowledged" }, None);
-        }
-        Plan::Toggle { agent, reservation, call } => {
-            toggle(context, interaction, received, progress, agent, reservation, call).await;
-        }
+        Plan::Ask { agent, conflict } => ask(context, interaction, received, &agent, &conflict).await,
+        Plan::Toggle(planned, call) => toggle(context, interaction, received, progress, *planned, call).await,
     }
 }
 
-fn plan(context: &Context, interaction: &Interaction) -> Plan {
+/// Asks whether somebody else's toggle is to be reversed.
+async fn ask(context: &Context, interaction: &Interaction, received: Moment, agent: &Agent, conflict: &Conflict) {
+    let id = interaction.callback.id;
+    context.recent_toggles.ask(id, interaction.user_id, agent.id, conflict.command);
+    let _ = context.record.ask(id, interaction.user_id, agent.id, conflict.command).await;
+    let text = reply::guarded(interaction.language, agent, conflict);
+    let question = response::question(text, id, interaction.language);
+    let asked = respond(context, interaction, &question, received).await;
+    if let Err(Unacknowledged::Refused(_) | Unacknowledged::Elsewhere) = asked {
+        context.recent_toggles.unask(id);
+        let _ = context.record.drop_question(id).await;
+    }
+    audit(interaction, Some(agent.id), if asked.is_ok() { "guarded" } else { "unacknowledged" }, None);
+}
+
+/// Up to the first wait for the record, all that is decided here is decided in the order of arrival.
+async fn plan(context: &Context, interaction: &Interaction, received: Moment) -> Plan {
+    let Context { recent_toggles, record, .. } = context;
     let Interaction { language, user_id, callback, .. } = interaction;
     let refuse = |outcome, text: String| Plan::Refuse { outcome, text, after: Duration::ZERO };
     if let Err(denial) = context.allowlist.check(interaction.guild, interaction.roles.as_deref()) {
@@ -104,7 +128,7 @@ fn plan(context: &Context, interaction: &Interaction) -> Plan {
     let (agent, consent) = match &interaction.request {
         Request::Mute(Ok(agent)) => (*agent, None),
         Request::Mute(Err(_)) => return refuse("not_sent", reply::invalid_agent(*language)),
-        Request::GoOn(question) => match context.recent_toggles.answer(*question, *user_id) {
+        Request::GoOn(question) => match answer(context, *question, *user_id, callback.id).await {
             Ok(consent @ Consent { agent, .. }) => (agent, Some(consent)),
             Err(why) => {
                 let (why, after) = not_asked(context, *question, why);
@@ -115,13 +139,76 @@ fn plan(context: &Context, interaction: &Interaction) -> Plan {
         // Not a command: the handler routes it elsewhere.
         Request::Suggest(_) => return refuse("denied", String::new()),
     };
-    let named = Agent { id: agent, name: context.directory.as_ref().and_then(|directory| directory.name(agent)) };
-    match context.recent_toggles.try_reserve(agent, *user_id, callback.id, consent) {
-        Ok(reservation) => Plan::Toggle { agent: named, reservation, call: context.wolkvox.queue_call() },
-        Err(conflict) => {
-            context.recent_toggles.ask(callback.id, *user_id, agent, conflict.command);
-            Plan::Ask { agent: named, conflict }
+    let name = context.directory.as_ref().and_then(|directory| directory.name(agent));
+    let agent = Agent { id: agent, name };
+    // In the order of arrival, before anything is waited for.
+    let conflict = recent_toggles.conflict(agent.id, *user_id, consent);
+    let reserve = || recent_toggles.reserve(agent.id, *user_id, callback.id);
+    let reservation = conflict.is_none().then(reserve);
+    let call = context.wolkvox.queue_call();
+    let command = recorded(interaction, &agent, received);
+    // The record decides where it answers, since it knows of other processes too.
+    let (user, guards) = (*user_id, !recent_toggles.window().is_zero());
+    let stands_in_the_way = move |latest: &OtherToggle| {
+        guards && latest.by != user && consent.is_none_or(|consent| consent.reverses != latest.command)
+    };
+    let begun = record.begin(&command, stands_in_the_way).await;
+    let is_recorded = matches!(begun, Ok(None) | Err(Unavailable::Late));
+    let conflict = begun.map_or(conflict, |latest| latest.map(other_conflict));
+    let Some(conflict) = conflict else {
+        let reservation = reservation.unwrap_or_else(reserve);
+        return Plan::Toggle(Box::new(Toggle { agent, reservation, command, is_recorded }), call);
+    };
+    drop((call, reservation));
+    if is_recorded {
+        // Only what was written late is there to be taken back.
+        let _ = tokio::join!(record.settle_toggle(callback.id, agent.id, None), record.finish(callback.id));
+    }
+    Plan::Ask { agent, conflict }
+}
+
+fn other_conflict(latest: OtherToggle) -> Conflict {
+    let OtherToggle { command, by, since, certainty } = latest;
+    Conflict { command, by, ago: since.elapsed().unwrap_or_default(), certainty }
+}
+
+/// Takes the answer to a question, which a process may have asked that is gone by now.
+async fn answer(
+    context: &Context,
+    question: InteractionId,
+    by: UserId,
+    press: InteractionId,
+) -> Result<Consent, Stale> {
+    let Context { recent_toggles, record, limits, .. } = context;
+    let window = limits.question;
+    match recent_toggles.answer(question, by) {
+        Err(Stale::Unasked) => match record.answer_question(question, by, press, window).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(_) => Err(Stale::Unasked),
+        },
+        answer => {
+            // Who takes this process's place has to know that it was answered. Nothing waits for that.
+            let record = record.clone();
+            tokio::spawn(async move { record.answer_question(question, by, press, window).await });
+            answer
         }
+    }
+}
+
+/// The command as the record has it.
+fn recorded(interaction: &Interaction, agent: &Agent, received: Moment) -> Command {
+    Command {
+        interaction: interaction.callback.id,
+        application: interaction.callback.application,
+        token: interaction.callback.token.clone(),
+        user_id: interaction.user_id,
+        user: interaction.user.clone(),
+        agent: agent.id,
+        agent_name: agent.name.as_ref().map(|name| name.as_str().to_owned()),
+        language: interaction.language,
+        guild_language: interaction.guild_language,
+        received_at: received.wall(),
+        stage: record::Stage::Answering,
     }
 }
 
@@ -132,7 +219,7 @@ fn not_asked(context: &Context, question: InteractionId, why: Stale) -> (Stale, 
         return (why, Duration::ZERO);
     }
     let asked = u64::try_from(question.created_at().unix_timestamp()).unwrap_or_default();
-    let late = unix_time().saturating_sub(asked) >= context.limits.question.as_secs();
+    let late = seconds(SystemTime::now()).saturating_sub(asked) >= context.limits.question.as_secs();
     (if late { Stale::Late } else { Stale::Unasked }, OTHER_COPY)
 }
 
@@ -142,36 +229,81 @@ async fn toggle(
     interaction: &Interaction,
     received: Moment,
     progress: &Progress,
-    agent: Agent,
-    mut reservation: Reservation,
+    mut toggle: Toggle,
     call: QueuedCall,
 ) {
-    let Context { rest, limits, stop, .. } = context;
+    let Context { rest, limits, stop, record, .. } = context;
     let callback = &interaction.callback;
     let deferred = response::deferred(context.visibility);
     // The place in the queue is given up when the acknowledgement is late, so that nobody behind it waits for that.
     let mut call = Some(call);
     let acknowledged = response::respond(rest, callback, &deferred, received, limits, || drop(call.take())).await;
     let (Ok(()), Some(call)) = (&acknowledged, call) else {
-        return unacknowledged(context, interaction, received, progress, agent, reservation, acknowledged).await;
+        return unacknowledged(context, interaction, received, progress, toggle, acknowledged).await;
     };
-    progress.reach(Stage::Acknowledged(agent.clone()));
-    tracing::debug!(interaction_id = %callback.id, agent_id = agent.id.get(), "acknowledged");
+    progress.reach(Stage::Acknowledged(toggle.agent.clone()));
+    tracing::debug!(interaction_id = %callback.id, agent_id = toggle.agent.id.get(), "acknowledged");
+    if call.must_wait() {
+        toggle.command.stage = record::Stage::Acknowledged;
+        let _ = record.save(&toggle.command).await;
+    }
     let send_by = send_by(context, received);
     let report = match call.turn(send_by, stop).await {
         Ok(turn) => {
-            progress.reach(Stage::Called(agent.clone()));
-            reservation.call_begins();
-            turn.mute(agent.id, send_by, stop).await
+            toggle.command.stage = record::Stage::Sending;
+            match record.save(&toggle.command).await {
+                Ok(Ownership::TakenOver) => return taken_over(interaction),
+                // What the record has would say that nothing was sent, should this process die now.
+                Err(_) if toggle.is_recorded => turn.give_up(NotSent::NotRecorded),
+                Ok(Ownership::Mine) | Err(_) => {
+                    progress.reach(Stage::Called(toggle.agent.clone()));
+                    toggle.reservation.call_begins();
+                    turn.mute(toggle.agent.id, send_by, stop).await
+                }
+            }
         }
         Err(report) => report,
     };
-    match report.outcome {
-        Outcome::Done(_) => reservation.commit(Certainty::Done),
-        Outcome::Unknown(_) => reservation.commit(Certainty::Perhaps),
-        Outcome::Rejected(_) | Outcome::NotSent(_) => reservation.release(),
-    }
-    self::report(context, interaction, received, progress, &agent, &report).await;
+    conclude(context, interaction, received, progress, toggle, report).await;
+}
+
+/// Writes what came of a command, before anybody is told.
+async fn conclude(
+    context: &Context,
+    interaction: &Interaction,
+    received: Moment,
+    progress: &Progress,
+    toggle: Toggle,
+    report: CallReport,
+) {
+    let Toggle { agent, reservation, mut command, .. } = toggle;
+    let certainty = match report.outcome {
+        Outcome::Done(_) => Some(Certainty::Done),
+        Outcome::Unknown(_) => Some(Certainty::Perhaps),
+        Outcome::Rejected(_) | Outcome::NotSent(_) => None,
+    };
+    let until = reservation.settle(certainty);
+    command.stage = record::Stage::Known(report.clone());
+    let before = match context.record.known(&command, certainty.zip(until)).await {
+        Ok((Ownership::TakenOver, _)) => return taken_over(interaction),
+        Ok((Ownership::Mine, before)) => before,
+        Err(_) => None,
+    };
+    self::report(context, interaction, received, progress, &agent, &report, before.and_then(recent)).await;
+}
+
+/// Another process took this one for dead and has told the person: nothing is said that might contradict that.
+fn taken_over(interaction: &Interaction) {
+    tracing::error!(
+        interaction_id = %interaction.callback.id,
+        "another copy has taken this command over, so nothing more is done for it here"
+    );
+}
+
+/// The toggle before this one, if it helps to tell muted from unmuted.
+fn recent(before: LastToggle) -> Option<Before> {
+    let recent = before.at.elapsed().is_ok_and(|ago| ago < BEFORE);
+    recent.then_some(Before { by: before.by.get(), at: seconds(before.at) })
 }
 
 /// What may have been sent by then can still be told: a result needs some of the interaction's 15 minutes.
@@ -188,62 +320,67 @@ async fn unacknowledged(
     interaction: &Interaction,
     received: Moment,
     progress: &Progress,
-    agent: Agent,
-    reservation: Reservation,
+    toggle: Toggle,
     why: Result<(), Unacknowledged>,
 ) {
+    let record = &context.record;
     let why = why.err().unwrap_or(Unacknowledged::Late);
     log_unacknowledged(&interaction.callback, &why);
     if let (Request::GoOn(question), Unacknowledged::Late | Unacknowledged::Refused(_)) = (&interaction.request, &why) {
         context.recent_toggles.reopen(*question);
+        let _ = record.reopen_question(*question, interaction.callback.id).await;
     }
-    match why {
-        // Another copy of the bot may be toggling right now: that counts for the guard.
-        Unacknowledged::Elsewhere | Unacknowledged::Somewhere => reservation.commit(Certainty::Elsewhere),
-        Unacknowledged::Late | Unacknowledged::Unknown(_) | Unacknowledged::Refused(_) => reservation.release(),
+    if let Unacknowledged::Late = why {
+        let outcome = Outcome::NotSent(NotSent::AcknowledgedLate);
+        let report = CallReport { outcome, queued: received.elapsed(), took: Duration::ZERO };
+        return conclude(context, interaction, received, progress, toggle, report).await;
     }
-    match why {
-        Unacknowledged::Late => {
-            let outcome = Outcome::NotSent(NotSent::AcknowledgedLate);
-            let report = CallReport { outcome, queued: received.elapsed(), took: Duration::ZERO };
-            self::report(context, interaction, received, progress, &agent, &report).await;
-        }
-        Unacknowledged::Somewhere | Unacknowledged::Unknown(_) => {
-            progress.reach(Stage::Unacknowledged);
-            audit(interaction, Some(agent.id), "unacknowledged", None);
-            look_again(context, interaction, received, &agent).await;
-        }
-        Unacknowledged::Elsewhere | Unacknowledged::Refused(_) => {
-            progress.reach(Stage::Unacknowledged);
-            audit(interaction, Some(agent.id), "unacknowledged", None);
-        }
+    let Toggle { agent, reservation, command, .. } = toggle;
+    let certainty = match why {
+        // Another copy of the bot may be toggling right now: that counts, unless the record knows of it.
+        Unacknowledged::Elsewhere | Unacknowledged::Somewhere => match record.also_elsewhere(command.interaction).await
+        {
+            Ok(true) => None,
+            Ok(false) | Err(_) => Some(Certainty::Elsewhere),
+        },
+        _ => None,
+    };
+    let until = reservation.settle(certainty);
+    let _ = record.settle_toggle(command.interaction, agent.id, certainty.zip(until)).await;
+    progress.reach(Stage::Unacknowledged);
+    audit(interaction, Some(agent.id), "unacknowledged", None);
+    if let Unacknowledged::Somewhere | Unacknowledged::Unknown(_) = why {
+        look_again(context, interaction, received, reply::unconfirmed(interaction.language, &agent)).await;
     }
+    finish(context, command.interaction).await;
 }
 
-/// One of our own tries may have been accepted without our learning of it: somebody who still sees "thinking…" after a
+/// A first answer may have been accepted without our learning of it: somebody who still sees "thinking…" after a
 /// while is told what is true whoever answers later. Never over an answer that is there, so it is looked before each
 /// try.
-async fn look_again(context: &Context, interaction: &Interaction, received: Moment, agent: &Agent) {
+async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) -> Option<Original> {
     let Context { rest, limits, stop, .. } = context;
     let callback = &interaction.callback;
     // A bot that stops looks at once.
-    let _ = timeout(limits.look_again, stop.cancelled()).await;
-    let text = reply::unconfirmed(interaction.language, agent);
+    let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
     let tell = || async {
-        if rest.original(callback).await? == Original::Thinking {
+        let seen = rest.original(callback).await?;
+        if seen == Original::Thinking {
             rest.edit_original(callback, &response::edit(&text)).await?;
             let interaction_id = callback.id;
-            tracing::info!(%interaction_id, "still unanswered, so the person was told that nothing was sent from here");
+            tracing::info!(%interaction_id, "still unanswered, so the person was told what is known");
         }
-        Ok(())
+        Ok(seen)
     };
     let again =
         |error: &RestError| (!error.is_void_token()).then(|| error.transient().unwrap_or_default().min(LOOK_PAUSE));
     let deadline = Instant::now() + received.lenient_deadline(limits.delivery).left();
-    if let Err(error) = retry(LOOK_BACKOFF, deadline, tell, again, |_, _| {}).await {
+    let seen = retry(LOOK_BACKOFF, deadline, tell, again, |_, _| {}).await;
+    seen.inspect_err(|error| {
         let interaction_id = callback.id;
         tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {error}");
-    }
+    })
+    .ok()
 }
 
 /// Tells everybody who is to know: the log, the audit channel, the invoker.
@@ -254,41 +391,99 @@ async fn report(
     progress: &Progress,
     agent: &Agent,
     report: &CallReport,
+    before: Option<Before>,
 ) {
-    let outcome = &report.outcome;
     progress.reach(Stage::Reported(agent.clone()));
+    publish(context, interaction, received, agent, report);
+    let reply = outcome_reply(interaction.language, agent, &report.outcome, before);
+    deliver(context, interaction, received, reply, report.outcome.name()).await;
+}
+
+/// Tells the log and the audit channel.
+fn publish(context: &Context, interaction: &Interaction, received: Moment, agent: &Agent, report: &CallReport) {
+    let outcome = &report.outcome;
     audit(interaction, Some(agent.id), outcome.name(), Some(report));
     if let Some(channel) = context.audit_channel.as_ref().filter(|_| outcome.may_have_toggled()) {
         let (language, user) = (interaction.guild_language, interaction.user_id.get());
-        channel.post(interaction.callback.id, reply::audit_line(language, unix_time(), user, agent, outcome));
+        channel
+            .post(interaction.callback.id, reply::audit_line(language, seconds(received.wall()), user, agent, outcome));
     }
-    let reply = outcome_reply(interaction.language, agent, outcome);
-    deliver(context, interaction, received, reply, outcome.name()).await;
 }
 
-fn outcome_reply(language: Language, agent: &Agent, outcome: &Outcome) -> Reply {
+fn outcome_reply(language: Language, agent: &Agent, outcome: &Outcome, before: Option<Before>) -> Reply {
     let own_words = reply::outcome_in_own_words(language, agent.id, outcome);
-    Reply { text: reply::outcome(language, agent, outcome), own_words }
+    Reply { text: reply::outcome(language, agent, outcome, before), own_words }
 }
 
 /// Tells what is known of a command that broke off.
 pub(super) async fn broke_off(context: &Context, interaction: &Interaction, received: Moment, progress: &Progress) {
+    let (record, id) = (&context.record, interaction.callback.id);
     let (agent, outcome, audited) = match progress.stage() {
         Stage::Unanswered => {
             let text = reply::not_sent(interaction.language, NotSent::Fault);
             let answered = respond(context, interaction, &response::private(text), received).await;
-            return audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
+            audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
+            finish(context, id).await;
+            return;
         }
-        Stage::Unacknowledged => return,
+        Stage::Unacknowledged => {
+            finish(context, id).await;
+            return;
+        }
         Stage::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
         Stage::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
         Stage::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
     };
     if !audited {
+        // As the guard counts it here.
+        let until = SystemTime::now() + context.recent_toggles.window();
+        let toggle = outcome.may_have_toggled().then_some((Certainty::Perhaps, until));
+        let _ = record.settle_toggle(id, agent.id, toggle).await;
         audit(interaction, Some(agent.id), outcome.name(), None);
     }
-    let reply = outcome_reply(interaction.language, &agent, &outcome);
+    let reply = outcome_reply(interaction.language, &agent, &outcome, None);
     deliver(context, interaction, received, reply, outcome.name()).await;
+}
+
+/// Tells the person of a command that a dead process left open: nothing is sent for it.
+pub(super) async fn resume(context: &Context, command: Command) {
+    let Command { interaction: id, application, token, agent, agent_name, received_at, stage, .. } = command;
+    let void = token.expose_secret().is_empty();
+    let interaction = Interaction {
+        callback: Callback { id, application, token },
+        guild: None,
+        roles: None,
+        user_id: command.user_id,
+        user: command.user,
+        language: command.language,
+        guild_language: command.guild_language,
+        request: Request::Mute(Ok(agent)),
+    };
+    let received = Moment::at(received_at);
+    let agent = Agent { id: agent, name: agent_name.as_deref().and_then(Name::new) };
+    let outcome = match stage {
+        record::Stage::Answering => {
+            audit(&interaction, Some(agent.id), "unacknowledged", None);
+            if !void {
+                look_again(context, &interaction, received, reply::interrupted(interaction.language, &agent)).await;
+            }
+            return finish(context, id).await;
+        }
+        record::Stage::Known(report) => {
+            return self::report(context, &interaction, received, &Progress::default(), &agent, &report, None).await;
+        }
+        record::Stage::Acknowledged => Outcome::NotSent(NotSent::Restarted),
+        record::Stage::Sending => Outcome::Unknown(Unknown::Interrupted),
+    };
+    // Whoever has an answer got it from the process that died, which knew more than it could write down.
+    let text = reply::outcome(interaction.language, &agent, &outcome, None);
+    let seen = if void { None } else { look_again(context, &interaction, received, text).await };
+    if seen == Some(Original::Answered) {
+        tracing::info!(interaction_id = %id, "the person was told by the process that ended");
+    } else {
+        publish(context, &interaction, received, &agent, &CallReport::nothing(outcome));
+    }
+    finish(context, id).await;
 }
 
 /// Suggestions are for those who may use the command; all others get none, and cause no call.
@@ -325,17 +520,28 @@ async fn respond(
 }
 
 async fn deliver(context: &Context, interaction: &Interaction, received: Moment, reply: Reply, outcome: &'static str) {
-    let Context { rest, limits, visibility, end, .. } = context;
+    let Context { rest, limits, visibility, end, record, .. } = context;
     let callback = &interaction.callback;
+    let is_void = callback.token.expose_secret().is_empty();
     // A wall clock that is set meanwhile must not lose a result; whether its token is void Discord knows best.
     let deadline = received.lenient_deadline(limits.delivery);
     let why = tokio::select! {
         biased;
-        delivered = response::deliver(rest, callback, &reply, *visibility, deadline, limits) => match delivered {
-            Ok(()) => return,
-            Err(error) => error.to_string(),
-        },
-        () = end.cancelled() => "the bot was stopped".to_owned(),
+        _ = record.finish(callback.id), if is_void => "its 15 minutes are over".to_owned(),
+        delivered = response::deliver(rest, callback, &reply, *visibility, deadline, limits) => {
+            finish(context, callback.id).await;
+            match delivered {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            }
+        }
+        () = end.cancelled() => {
+            if record.outlives_the_process() {
+                tracing::info!(interaction_id = %callback.id, outcome, "the next start tells what came of the command");
+                return;
+            }
+            "the bot was stopped".to_owned()
+        }
     };
     tracing::error!(
         interaction_id = %callback.id,
@@ -343,6 +549,14 @@ async fn deliver(context: &Context, interaction: &Interaction, received: Moment,
         outcome,
         "the person was not told what came of the command: {why}"
     );
+}
+
+/// Forgets a command whose audit record is with the log: until that has written it, only the record knows of it.
+async fn finish(context: &Context, command: InteractionId) {
+    if let Some(log) = &context.log {
+        let _ = timeout(LOG_PATIENCE, log.written()).await;
+    }
+    let _ = context.record.finish(command).await;
 }
 
 fn audit(interaction: &Interaction, agent: Option<AgentId>, outcome: &'static str, call: Option<&CallReport>) {
@@ -383,7 +597,6 @@ fn log_unacknowledged(callback: &Callback, why: &Unacknowledged) {
 }
 
 /// Seconds since 1970.
-fn unix_time() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map(|now| now.as_secs()).unwrap_or_default()
+fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
 }

@@ -48,7 +48,7 @@ pub struct Turn {
 }
 
 /// What came of a toggle and how long it took.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallReport {
     /// What came of it.
     pub outcome: Outcome,
@@ -62,6 +62,11 @@ impl QueuedCall {
     pub(super) fn new(client: Arc<Inner>) -> Self {
         let place = client.queue.enter();
         Self { client, place, since: Instant::now() }
+    }
+
+    /// Whether others have to be waited for.
+    pub fn must_wait(&self) -> bool {
+        self.place.must_wait()
     }
 
     /// Waits for the turn.
@@ -86,7 +91,19 @@ impl QueuedCall {
     }
 }
 
+impl CallReport {
+    /// Of a call that was not made, or of which nothing else is known.
+    pub fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, queued: Duration::ZERO, took: Duration::ZERO }
+    }
+}
+
 impl Turn {
+    /// Makes no call.
+    pub fn give_up(self, why: NotSent) -> CallReport {
+        CallReport { queued: self.queued, ..CallReport::nothing(Outcome::NotSent(why)) }
+    }
+
     /// Presses the agent's MUTE button: once. Nothing is tried again once `stop` is cancelled or `send_by` is over.
     pub async fn mute(self, agent: AgentId, send_by: Deadline, stop: &CancellationToken) -> CallReport {
         let started = Instant::now();
@@ -105,6 +122,9 @@ impl Inner {
         let mut busy = BUSY_BACKOFF;
         let mut busy_since = None;
         loop {
+            if send_by.is_over() {
+                return Outcome::NotSent(NotSent::WaitedTooLong);
+            }
             let outcome = self.post_mute(agent).await;
             let pause = match &outcome {
                 Outcome::NotSent(_) if connect_again > 0 && started.elapsed() < CONNECT_WINDOW => {
@@ -125,9 +145,6 @@ impl Inner {
                 biased;
                 () = stop.cancelled() => return Outcome::NotSent(NotSent::Restarting),
                 () = sleep(pause) => {}
-            }
-            if send_by.is_over() {
-                return Outcome::NotSent(NotSent::WaitedTooLong);
             }
         }
     }

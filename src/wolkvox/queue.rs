@@ -59,6 +59,11 @@ impl Queue {
 }
 
 impl Place {
+    /// Whether somebody else has the token.
+    pub(super) fn must_wait(&self) -> bool {
+        self.permit.is_none()
+    }
+
     /// Waits until it is this place's turn.
     pub(super) async fn permit(self) -> Permit {
         match self.permit {

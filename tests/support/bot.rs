@@ -82,6 +82,16 @@ impl Log {
         records.remove(0)
     }
 
+    /// The outcome in an audit record of an interaction, in a log of text.
+    pub async fn outcome_in_text(&self, interaction: u64) -> String {
+        let id = format!("interaction_id={interaction} ");
+        let find = |log: &Self| log.lines().into_iter().find(|line| line.contains(" audit: ") && line.contains(&id));
+        self.until("the command is audited", |log| find(log).is_some()).await;
+        let line = find(self).unwrap();
+        let (_, outcome) = line.split_once("outcome=\"").unwrap();
+        outcome.split('"').next().unwrap().to_owned()
+    }
+
     /// The outcome in the one audit record of an interaction.
     pub async fn outcome(&self, interaction: u64) -> String {
         self.audit(interaction).await["outcome"].as_str().unwrap().to_owned()
@@ -147,6 +157,8 @@ pub fn variables(discord: &Discord, wolkvox: &Wolkvox) -> HashMap<&'static str, 
         ("WOLKVOX_TOKEN", wolkvox::TOKEN.to_owned()),
         ("DISCORD_API_URL", discord.url.clone()),
         ("WOLKVOX_API_URL", wolkvox.url.clone()),
+        // Tests that need a record name a file of their own.
+        ("STATE_FILE", "off".to_owned()),
     ])
 }
 
@@ -404,6 +416,11 @@ impl Process {
     pub async fn runs_until_logged(&mut self, text: &str) {
         let log = self.log.clone();
         self.runs(log.until_contains(text)).await;
+    }
+
+    /// Whether it has not ended, as far as was waited for that.
+    pub fn is_running(&self) -> bool {
+        self.child.id().is_some()
     }
 
     pub fn signal(&self, name: &str) {

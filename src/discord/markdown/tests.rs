@@ -323,7 +323,7 @@ fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
         (&done, "", " · MUTE is a toggle: run the command again to undo it"),
         (&rejected, "**Refused by Wolkvox:** ", " · code 403"),
     ] {
-        let reply = reply::outcome(Language::English, agent, outcome);
+        let reply = reply::outcome(Language::English, agent, outcome, None);
         assert!(width(&reply) <= MAX_MESSAGE, "{reply:?}");
         let (said, small_print) = reply.strip_prefix(head).unwrap().rsplit_once("\n-# Agent ").unwrap();
         assert_eq!(read(small_print.strip_suffix(end).unwrap()).as_deref(), Ok(choice), "{small_print:?}");

@@ -287,6 +287,10 @@ impl Discord {
         .await;
     }
 
+    pub async fn until_gone(&self) {
+        self.until("no bot is connected", |state| state.connected.is_empty()).await;
+    }
+
     /// `/mute agent_id:{agent}`
     pub fn mute(&self, actor: &Actor, agent: impl Into<Value>) -> u64 {
         let option = json!({"name": "agent_id", "type": 4, "value": agent.into()});
