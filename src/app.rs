@@ -121,7 +121,7 @@ impl App {
     /// Puts the bot together. Nothing is sent yet.
     ///
     /// # Errors
-    /// When TLS or an HTTP client can't be set up.
+    /// When TLS, an HTTP client or the record can't be set up, or Wolkvox's token can't be sent.
     pub fn build(config: Config) -> Result<Self, BuildError> {
         let tls = Tls::load()?;
         let rest = Arc::new(Rest::new(&config.discord, &tls)?);

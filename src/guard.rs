@@ -9,7 +9,8 @@ use serenity::model::id::{InteractionId, UserId};
 use crate::agent::AgentId;
 use crate::clock::{Deadline, Moment};
 
-/// How much longer a toggle counts that another copy of the bot may be carrying out: a call takes up to 60 s.
+/// How much longer a toggle counts that another copy of the bot may be carrying out: Wolkvox's own limit for
+/// a call is 60 s.
 const ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// Remembers who toggled which agent lately, and who was asked whether to go on. What counts no more is removed when

@@ -10,10 +10,11 @@
 //! 5. The [`outcome::Outcome`] becomes a sentence in [`reply`], a line in [`audit`], and goes back.
 //!
 //! `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}. [`wolkvox`] knows nothing of
-//! Discord. [`config`] builds the settings of each and is imported by none of them. [`reply`] holds all words that are
-//! read in Discord; what comes from elsewhere is made plain text in `discord::markdown`. [`localized`] has errors in
-//! the language of whoever runs the bot. Discord's ids are serenity's types everywhere; the rest of serenity is used in
-//! [`discord`] alone. [`net`] makes every connection, [`retry`] every pause.
+//! Discord. [`config`] builds the settings of each and is imported by `main`, [`app`] and [`check`] alone. [`reply`]
+//! holds all words that are read in Discord; what comes from elsewhere is made plain text in `discord::markdown`.
+//! [`localized`] has errors in the language of whoever runs the bot. Discord's ids are serenity's types everywhere; the
+//! rest of serenity is used in [`discord`] alone. [`net`] makes every connection, [`retry`] repeats what may be
+//! repeated.
 
 pub mod access;
 pub mod agent;

@@ -14,7 +14,7 @@ pub struct Limits {
     pub late_answer: Duration,
     /// When it is not known whether Discord accepted the first answer, how long until somebody looks.
     pub look_again: Duration,
-    /// An interaction's token lives for 15 min after that (same page): so long a result can be delivered.
+    /// An interaction's token lives for 15 min (Discord, "Receiving and Responding"): so long a result can be delivered.
     pub delivery: Duration,
     /// A command that has waited for its turn for 13 min is not sent any more, since a result that can't be
     /// delivered would be a toggle that nobody knows of. It is less where a call may take longer.

@@ -11,7 +11,7 @@ pub enum Outcome {
     Done(Done),
     /// Wolkvox says that it was not.
     Rejected(Rejected),
-    /// The request never left: nothing has changed, and trying again is safe.
+    /// Nothing was carried out, since the request never left, or was refused as simultaneous and not repeated.
     NotSent(NotSent),
     /// The request may have been carried out or not.
     Unknown(Unknown),
@@ -46,8 +46,8 @@ pub enum Refusal {
     TokenWrong,
     /// `TOKEN LIMIT EXCEEDED`: the operation's daily quota is spent.
     DailyLimit,
-    /// `EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)`: the one refusal that is known not to have
-    /// been carried out.
+    /// `EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)`: the one refusal after which the call
+    /// is made again.
     TokenBusy,
     /// A 403 with any other text. The server answers so during maintenance.
     Maintenance,
@@ -55,7 +55,7 @@ pub enum Refusal {
     Other,
 }
 
-/// Why a request never left.
+/// Why nothing was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotSent {
     /// No connection to Wolkvox: refused, unreachable, not trusted.

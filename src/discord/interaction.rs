@@ -43,11 +43,12 @@ pub(super) struct Callback {
 /// What is asked for.
 ///
 /// When adding a command, such as `/hold`, also change:
-/// - `command.rs`: its name, its options, and the list that is registered; `reply.rs`: its descriptions;
+/// - `command.rs`: its name and its options; `mod.rs`: the list that is registered; `reply.rs`: its descriptions;
 /// - [`Request`] and its decoding, below;
 /// - `handler.rs`: the route to the file that carries it out, like `mute.rs`;
 /// - `wolkvox/mute.rs`: the call. Whatever toggles goes through a `Turn`, which can be used once;
 /// - `reply.rs`: what its outcomes are called, and the audit record's message in `audit.rs`;
+/// - `guard.rs`, `record.rs` and the button: they know an agent and no command, so that they would take one for the other;
 /// - `tests/`: the stand-ins, its behaviour, `replies.txt`; the README's table of replies.
 #[derive(Debug)]
 pub(super) enum Request {
