@@ -101,6 +101,11 @@ pub enum Stale {
     Unasked,
 }
 
+/// Whether the latest toggle, by the command of `other`, keeps `by` from toggling without a question.
+pub fn stands_in_the_way(command: InteractionId, other: UserId, by: UserId, consent: Option<Consent>) -> bool {
+    other != by && consent.is_none_or(|consent| consent.reverses != command)
+}
+
 impl RecentToggles {
     /// Remembers toggles for `window` (zero remembers none) and questions for `question_window`.
     pub fn new(window: Duration, question_window: Duration) -> Arc<Self> {
@@ -114,7 +119,7 @@ impl RecentToggles {
         state.remove_expired(self.question_window);
         let Toggle { command, by: other, since, certainty, .. } = *state.toggles.get(&agent)?.last()?;
         let conflict = Conflict { command, by: other, ago: since.elapsed(), certainty };
-        (other != by && consent.is_none_or(|consent| consent.reverses != command)).then_some(conflict)
+        stands_in_the_way(command, other, by, consent).then_some(conflict)
     }
 
     /// Counts a toggle as under way, for as long as what is returned lives.
@@ -200,11 +205,6 @@ impl Reservation {
     pub fn settle(mut self, certainty: Option<Certainty>) -> Option<SystemTime> {
         self.leaves = certainty;
         certainty.map(|certainty| SystemTime::now() + self.toggles.counts_for(certainty))
-    }
-
-    /// It was not carried out: as if it had never been.
-    pub fn release(self) {
-        self.settle(None);
     }
 }
 

@@ -106,6 +106,21 @@ async fn a_known_result_that_was_not_told_is_told_by_the_next_start() {
 }
 
 #[tokio::test]
+async fn what_the_next_start_told_is_in_its_log_although_discords_answer_to_that_was_lost() {
+    let place = Place::new().await;
+    let process = place.connected(1).await;
+    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
+    place.kill(process).await;
+    place.discord.state(|state| state.edit_fates.push_back(Fate::CutAfter));
+    let mut process = place.start();
+    process.runs(place.discord.reply(command)).await;
+    let log = process.log.clone();
+    assert_eq!(process.runs(log.outcome_in_text(command)).await, "unknown");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
 async fn killed_while_it_was_being_answered_somebody_who_sees_thinking_is_told() {
     let place = Place::new().await;
     let process = place.connected(1).await;

@@ -4,6 +4,7 @@
 //! acknowledge, and only if Discord accepts that, toggle. That order is what makes two running copies, a replayed
 //! event and a late delivery harmless.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +21,7 @@ use crate::agent::AgentId;
 use crate::audit;
 use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
-use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale};
+use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
 use crate::outcome::{NotSent, Outcome, Unknown};
 use crate::record::{self, Command, LastToggle, OtherToggle, Ownership, Unavailable};
 use crate::reply::{self, Agent, Before, Language};
@@ -149,10 +150,8 @@ async fn plan(context: &Context, interaction: &Interaction, received: Moment) ->
     let command = recorded(interaction, &agent, received);
     // The record decides where it answers, since it knows of other processes too.
     let (user, guards) = (*user_id, !recent_toggles.window().is_zero());
-    let stands_in_the_way = move |latest: &OtherToggle| {
-        guards && latest.by != user && consent.is_none_or(|consent| consent.reverses != latest.command)
-    };
-    let begun = record.begin(&command, stands_in_the_way).await;
+    let in_the_way = move |latest: &OtherToggle| guards && stands_in_the_way(latest.command, latest.by, user, consent);
+    let begun = record.begin(&command, in_the_way).await;
     let is_recorded = matches!(begun, Ok(None) | Err(Unavailable::Late));
     let conflict = begun.map_or(conflict, |latest| latest.map(other_conflict));
     let Some(conflict) = conflict else {
@@ -363,14 +362,17 @@ async fn look_again(context: &Context, interaction: &Interaction, received: Mome
     let callback = &interaction.callback;
     // A bot that stops looks at once.
     let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
+    // What is there after a try of our own, whose answer was lost, may be that.
+    let tried = AtomicBool::new(false);
     let tell = || async {
         let seen = rest.original(callback).await?;
         if seen == Original::Thinking {
+            tried.store(true, Ordering::Relaxed);
             rest.edit_original(callback, &response::edit(&text)).await?;
             let interaction_id = callback.id;
             tracing::info!(%interaction_id, "still unanswered, so the person was told what is known");
         }
-        Ok(seen)
+        Ok(if tried.load(Ordering::Relaxed) { Original::Thinking } else { seen })
     };
     let again =
         |error: &RestError| (!error.is_void_token()).then(|| error.transient().unwrap_or_default().min(LOOK_PAUSE));
