@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use self::file::Lock;
 pub use self::file::OpenError;
 use self::rows::{
-    agent, certainty, certainty_name, commands, delete_toggle, duration, id, millis, now, take_over, time,
+    NOT_TOGGLED, agent, certainty, certainty_name, commands, duration, id, millis, now, take_over, time, void_toggle,
     write_command, write_toggle,
 };
 use crate::agent::AgentId;
@@ -225,11 +225,11 @@ impl Record {
         stands_in_the_way: impl FnOnce(&OtherToggle) -> bool + Send + 'static,
     ) -> Result<Option<OtherToggle>, Unavailable> {
         const LATEST: &str = "SELECT command, by_user, since_ms, certainty FROM toggles
-            WHERE agent = ?1 AND command <> ?2 AND (until_ms IS NULL OR until_ms > ?3)
+            WHERE agent = ?1 AND command <> ?2 AND (until_ms IS NULL OR until_ms > ?3) AND certainty <> ?4
             ORDER BY since_ms DESC LIMIT 1";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
         self.transaction(move |transaction, me| {
-            let key = (command.agent.get().cast_signed(), command.interaction.get().cast_signed(), now());
+            let key = (command.agent.get().cast_signed(), command.interaction.get().cast_signed(), now(), NOT_TOGGLED);
             let toggle = |row: &Row<'_>| {
                 let certainty = certainty(&row.get::<_, String>("certainty")?);
                 Ok(OtherToggle {
@@ -273,7 +273,7 @@ impl Record {
             let ownership = write_command(transaction, me, &command)?;
             match toggle {
                 Some((certainty, until)) => write_toggle(transaction, me, &command, (certainty, Some(until)))?,
-                None => delete_toggle(transaction, me, command.interaction, command.agent)?,
+                None => void_toggle(transaction, me, command.interaction, command.agent)?,
             }
             let agent = command.agent.get().cast_signed();
             match &command.stage {
@@ -303,7 +303,7 @@ impl Record {
         const SETTLE: &str = "UPDATE toggles SET certainty = ?4, since_ms = ?5, until_ms = ?6
             WHERE agent = ?1 AND command = ?2 AND owner = ?3";
         self.transaction(move |transaction, me| {
-            let Some((certainty, until)) = toggle else { return delete_toggle(transaction, me, command, agent) };
+            let Some((certainty, until)) = toggle else { return void_toggle(transaction, me, command, agent) };
             let values = (
                 agent.get().cast_signed(),
                 command.get().cast_signed(),
@@ -323,7 +323,7 @@ impl Record {
         self.execute(FINISH, command).await
     }
 
-    /// Whether another process is at the same command, or was when it died.
+    /// Whether another process is or was at the same command, so that the record has what came of it.
     pub async fn also_elsewhere(&self, command: InteractionId) -> Result<bool, Unavailable> {
         const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM commands WHERE interaction = ?1 AND owner <> ?2)
             OR EXISTS (SELECT 1 FROM toggles WHERE command = ?1 AND owner <> ?2)";

@@ -32,9 +32,15 @@ fn all_sentences() -> String {
     ] {
         outcomes.push(Outcome::Rejected(Rejected { code: 403, msg: msg.to_owned(), reason }));
     }
-    for why in
-        [NotSent::NoConnection, NotSent::Restarting, NotSent::WaitedTooLong, NotSent::AcknowledgedLate, NotSent::Fault]
-    {
+    for why in [
+        NotSent::NoConnection,
+        NotSent::Restarting,
+        NotSent::Restarted,
+        NotSent::NotRecorded,
+        NotSent::WaitedTooLong,
+        NotSent::AcknowledgedLate,
+        NotSent::Fault,
+    ] {
         outcomes.push(Outcome::NotSent(why));
     }
     for why in [

@@ -65,17 +65,20 @@ pub(super) fn write_toggle(
     transaction.prepare_cached(WRITE)?.execute(values).map(drop)
 }
 
-pub(super) fn delete_toggle(
+/// What `certainty` is for a toggle that is known not to have been made. It stays until the command can't be answered
+/// any more: another process that gets the same command later shall know that this one dealt with it.
+pub(super) const NOT_TOGGLED: &str = "not toggled";
+
+pub(super) fn void_toggle(
     transaction: &Transaction<'_>,
     me: &Me,
     command: InteractionId,
     agent: AgentId,
 ) -> rusqlite::Result<()> {
-    const DELETE: &str = "DELETE FROM toggles WHERE agent = ?1 AND command = ?2 AND owner = ?3";
-    transaction
-        .prepare_cached(DELETE)?
-        .execute((agent.get().cast_signed(), command.get().cast_signed(), me.owner))
-        .map(drop)
+    const VOID: &str = "UPDATE toggles SET certainty = ?4, until_ms = since_ms
+        WHERE agent = ?1 AND command = ?2 AND owner = ?3";
+    let key = (agent.get().cast_signed(), command.get().cast_signed(), me.owner, NOT_TOGGLED);
+    transaction.prepare_cached(VOID)?.execute(key).map(drop)
 }
 
 /// Makes the commands of a dead owner mine. Its toggles stay its own, so that they are found as those of another

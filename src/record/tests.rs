@@ -231,7 +231,8 @@ async fn copies_see_each_others_toggles_in_the_moment_they_decide() {
     assert_eq!(two.also_elsewhere(here).await, Ok(true));
     two.settle_toggle(here, agent(5), None).await.unwrap();
     two.finish(here).await.unwrap();
-    assert_eq!(one.also_elsewhere(here).await, Ok(false));
+    assert_eq!(one.also_elsewhere(here).await, Ok(true), "also once it is finished there");
+    assert_eq!(one.also_elsewhere(InteractionId::new(9)).await, Ok(false));
     assert_eq!(begin(&two, &command(2, 8, 6, Stage::Answering)).await, Ok(None), "another agent");
 
     let seen = begin(&two, &command(3, 5, 7, Stage::Answering)).await.unwrap().unwrap();
