@@ -26,6 +26,7 @@ mod hostile;
 mod killed;
 mod languages;
 mod logs;
+mod picture;
 mod proxies;
 mod record;
 mod startup;
