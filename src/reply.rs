@@ -296,28 +296,37 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
 
 /// Somebody still sees "thinking…", and it is not known whose answer that was. It stays true whoever answers later.
 pub fn unconfirmed(language: Language, agent: &Agent) -> String {
-    let text = language.pick(
-        "**Not sent from here:** Discord did not confirm the command, and another copy of the bot may have it. Look at \
-         the agent's MUTE button before you try again.",
-        "**No se envió desde aquí:** Discord no confirmó el comando y otra copia del bot puede tenerlo. Mira el botón \
-         MUTE del agente antes de intentarlo de nuevo.",
-        "**Não foi enviado daqui:** o Discord não confirmou o comando, e outra cópia do bot pode estar com ele. Veja o \
-         botão MUTE do agente antes de tentar novamente.",
+    let why = language.pick(
+        "Discord did not confirm the command, and another copy of the bot may have it. Look at the agent's MUTE button \
+         before you try again.",
+        "Discord no confirmó el comando y otra copia del bot puede tenerlo. Mira el botón MUTE del agente antes de \
+         intentarlo de nuevo.",
+        "o Discord não confirmou o comando, e outra cópia do bot pode estar com ele. Veja o botão MUTE do agente antes \
+         de tentar novamente.",
     );
-    format!("{text}\n{}", small_print(language, agent))
+    format!("{} {why}\n{}", not_sent_from_here(language), small_print(language, agent))
 }
 
 /// The same, when this process found the command of one that died before it was known whether it had it.
 pub fn interrupted(language: Language, agent: &Agent) -> String {
-    let text = language.pick(
-        "**Not sent from here:** the bot was interrupted, and another copy of the bot may have the command. Look at the \
-         agent's MUTE button before you try again.",
-        "**No se envió desde aquí:** el bot se interrumpió y otra copia del bot puede tener el comando. Mira el botón \
-         MUTE del agente antes de intentarlo de nuevo.",
-        "**Não foi enviado daqui:** o bot foi interrompido, e outra cópia do bot pode estar com o comando. Veja o botão \
-         MUTE do agente antes de tentar novamente.",
+    let why = language.pick(
+        "the bot was interrupted, and another copy of the bot may have the command. Look at the agent's MUTE button \
+         before you try again.",
+        "el bot se interrumpió y otra copia del bot puede tener el comando. Mira el botón MUTE del agente antes de \
+         intentarlo de nuevo.",
+        "o bot foi interrompido, e outra cópia do bot pode estar com o comando. Veja o botão MUTE do agente antes de \
+         tentar novamente.",
     );
-    format!("{text}\n{}", small_print(language, agent))
+    format!("{} {why}\n{}", not_sent_from_here(language), small_print(language, agent))
+}
+
+fn not_sent_from_here(language: Language) -> &'static str {
+    language.pick("**Not sent from here:**", "**No se envió desde aquí:**", "**Não foi enviado daqui:**")
+}
+
+/// Whether a message is one of these two, which say nothing of what came of the command elsewhere.
+pub fn leaves_the_outcome_open(text: &str) -> bool {
+    Language::ALL.into_iter().any(|language| text.starts_with(not_sent_from_here(language)))
 }
 
 fn unknown(language: Language, why: Unknown) -> String {

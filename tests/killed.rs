@@ -507,9 +507,15 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
     }
     for (agent, least) in &least {
         let (toggles, most) = (wolkvox.toggles(*agent), most[agent]);
+        let of_agent = || {
+            let ids = commands.iter().filter(|(_, of)| *of == agent).map(|(command, _)| *command);
+            let line = |id: u64| format!("{id}: {:?} {:?}\n", outcomes(&logs, id), discord.interaction(id).history);
+            ids.map(line).collect::<String>()
+        };
         assert!(
             (*least..=most).contains(&toggles),
-            "{case}: agent {agent} was toggled {toggles} times, not {least} to {most}"
+            "{case}: agent {agent} was toggled {toggles} times, not {least} to {most}\n{}",
+            of_agent()
         );
     }
     assert!(wolkvox.state(|state| state.most_in_flight) <= copies + 1);

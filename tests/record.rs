@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::bot::{Process, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, second_supervisor, supervisor};
+use crate::support::discord::{Discord, Fate, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
 /// Stand-ins, and variables with a record in a folder of its own.
@@ -188,9 +188,48 @@ async fn of_two_copies_on_one_record_one_tells_the_people_of_the_other() {
     let mut first = first;
     first.signal("KILL");
     first.ended().await;
+    let ended = Instant::now();
     let text = second.runs(place.discord.reply(command)).await;
     assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(ended.elapsed() < Duration::from_secs(10), "{:?}", ended.elapsed());
     drop(second);
+    place.clear();
+}
+
+#[tokio::test]
+async fn of_a_command_that_two_copies_had_both_of_which_died_the_outcome_is_told() {
+    let mut place = Place::new().await;
+    place.variables.insert("RUST_LOG", "debug".to_owned());
+    let [mut first, mut second] = [place.start(), place.start()];
+    place.discord.until_ready(2).await;
+    // One is accepted and calls Wolkvox; of the other nobody knows whether it was.
+    place.discord.state(|state| {
+        state.first_answer_fates.extend([Fate::Accept, Fate::Stall, Fate::Stall, Fate::Stall, Fate::Stall])
+    });
+    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
+    let [log, other_log] = [first.log.clone(), second.log.clone()];
+    let acknowledged = "discord::mute: acknowledged";
+    let other_was_accepted = tokio::select! {
+        () = log.until_contains(acknowledged) => false,
+        () = other_log.until_contains(acknowledged) => true,
+    };
+    if other_was_accepted {
+        std::mem::swap(&mut first, &mut second);
+    }
+    second.signal("KILL");
+    second.ended().await;
+    let mut next = place.start();
+    let text = next.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with("**Not sent from here:** the bot was interrupted"), "{text}");
+    first.signal("KILL");
+    first.ended().await;
+    let log = next.log.clone();
+    next.runs(log.until_contains(r#"outcome="unknown""#)).await;
+    let all_told = |state: &State| state.interactions[&command].history.len() == 2;
+    next.runs(place.discord.until("the outcome was told", all_told)).await;
+    let text = place.discord.interaction(command).text().unwrap();
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    drop(next);
     place.clear();
 }
 

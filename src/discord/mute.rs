@@ -4,7 +4,6 @@
 //! acknowledge, and only if Discord accepts that, toggle. That order is what makes two running copies, a replayed
 //! event and a late delivery harmless.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -244,7 +243,7 @@ async fn toggle(
     tracing::debug!(interaction_id = %callback.id, agent_id = toggle.agent.id.get(), "acknowledged");
     if call.must_wait() {
         toggle.command.stage = record::Stage::Acknowledged;
-        let _ = record.save(&toggle.command).await;
+        toggle.is_recorded |= !matches!(record.save(&toggle.command).await, Err(Unavailable::NotWritten));
     }
     let send_by = send_by(context, received);
     let report = match call.turn(send_by, stop).await {
@@ -357,32 +356,36 @@ async fn unacknowledged(
 /// A first answer may have been accepted without our learning of it: somebody who still sees "thinking…" after a
 /// while is told what is true whoever answers later. Never over an answer that is there, so it is looked before each
 /// try.
-async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) -> Option<Original> {
+async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) {
     let Context { rest, limits, stop, .. } = context;
     let callback = &interaction.callback;
     // A bot that stops looks at once.
     let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
-    // What is there after a try of our own, whose answer was lost, may be that.
-    let tried = AtomicBool::new(false);
     let tell = || async {
-        let seen = rest.original(callback).await?;
-        if seen == Original::Thinking {
-            tried.store(true, Ordering::Relaxed);
+        if let Original::Thinking = rest.original(callback).await? {
             rest.edit_original(callback, &response::edit(&text)).await?;
             let interaction_id = callback.id;
             tracing::info!(%interaction_id, "still unanswered, so the person was told what is known");
         }
-        Ok(if tried.load(Ordering::Relaxed) { Original::Thinking } else { seen })
+        Ok(())
     };
-    let again =
-        |error: &RestError| (!error.is_void_token()).then(|| error.transient().unwrap_or_default().min(LOOK_PAUSE));
-    let deadline = Instant::now() + received.lenient_deadline(limits.delivery).left();
-    let seen = retry(LOOK_BACKOFF, deadline, tell, again, |_, _| {}).await;
-    seen.inspect_err(|error| {
+    let told = until_discord_says(context, received, tell).await;
+    if let Err(error) = told {
         let interaction_id = callback.id;
         tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {error}");
-    })
-    .ok()
+    }
+}
+
+/// Repeats what may be repeated for as long as the interaction's token lives.
+async fn until_discord_says<T, F: Future<Output = Result<T, RestError>>>(
+    context: &Context,
+    received: Moment,
+    attempt: impl FnMut() -> F,
+) -> Result<T, RestError> {
+    let again =
+        |error: &RestError| (!error.is_void_token()).then(|| error.transient().unwrap_or_default().min(LOOK_PAUSE));
+    let deadline = Instant::now() + received.lenient_deadline(context.limits.delivery).left();
+    retry(LOOK_BACKOFF, deadline, attempt, again, |_, _| {}).await
 }
 
 /// Tells everybody who is to know: the log, the audit channel, the invoker.
@@ -448,22 +451,22 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
 }
 
 /// Tells the person of a command that a dead process left open: nothing is sent for it.
-pub(super) async fn resume(context: &Context, command: Command) {
-    let Command { interaction: id, application, token, agent, agent_name, received_at, stage, .. } = command;
-    let void = token.expose_secret().is_empty();
+pub(super) async fn resume(context: &Context, mut command: Command) {
+    let Command { interaction: id, application, agent, .. } = command;
+    let void = command.token.expose_secret().is_empty();
     let interaction = Interaction {
-        callback: Callback { id, application, token },
+        callback: Callback { id, application, token: command.token.clone() },
         guild: None,
         roles: None,
         user_id: command.user_id,
-        user: command.user,
+        user: command.user.clone(),
         language: command.language,
         guild_language: command.guild_language,
         request: Request::Mute(Ok(agent)),
     };
-    let received = Moment::at(received_at);
-    let agent = Agent { id: agent, name: agent_name.as_deref().and_then(Name::new) };
-    let outcome = match stage {
+    let received = Moment::at(command.received_at);
+    let agent = Agent { id: agent, name: command.agent_name.as_deref().and_then(Name::new) };
+    let outcome = match &command.stage {
         record::Stage::Answering => {
             audit(&interaction, Some(agent.id), "unacknowledged", None);
             if !void {
@@ -472,20 +475,27 @@ pub(super) async fn resume(context: &Context, command: Command) {
             return finish(context, id).await;
         }
         record::Stage::Known(report) => {
-            return self::report(context, &interaction, received, &Progress::default(), &agent, &report, None).await;
+            return self::report(context, &interaction, received, &Progress::default(), &agent, report, None).await;
         }
         record::Stage::Acknowledged => Outcome::NotSent(NotSent::Restarted),
         record::Stage::Sending => Outcome::Unknown(Unknown::Interrupted),
     };
-    // Whoever has an answer got it from the process that died, which knew more than it could write down.
-    let text = reply::outcome(interaction.language, &agent, &outcome, None);
-    let seen = if void { None } else { look_again(context, &interaction, received, text).await };
-    if seen == Some(Original::Answered) {
+    // The process that died may have told more than it could write down. That stands.
+    let look = || context.rest.original(&interaction.callback);
+    if !void
+        && let Ok(Original::Answered(text)) = until_discord_says(context, received, look).await
+        && !reply::leaves_the_outcome_open(&text)
+    {
         tracing::info!(interaction_id = %id, "the person was told by the process that ended");
-    } else {
-        publish(context, &interaction, received, &agent, &CallReport::nothing(outcome));
+        return finish(context, id).await;
     }
-    finish(context, id).await;
+    let report = CallReport::nothing(outcome);
+    // Before anybody is told, here too: should this process die next, what it told would look like the first one's.
+    command.stage = record::Stage::Known(report.clone());
+    if let Ok(Ownership::TakenOver) = context.record.save(&command).await {
+        return taken_over(&interaction);
+    }
+    self::report(context, &interaction, received, &Progress::default(), &agent, &report, None).await;
 }
 
 /// Suggestions are for those who may use the command; all others get none, and cause no call.

@@ -161,12 +161,11 @@ pub struct GatewayInfo {
 }
 
 /// What stands in the place of an interaction's first answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Original {
     /// "thinking…"
     Thinking,
-    /// An answer.
-    Answered,
+    /// An answer, with this content.
+    Answered(String),
     /// Nothing: Discord never accepted a first answer, or somebody deleted it.
     Absent,
 }
@@ -432,7 +431,7 @@ impl Rest {
 
         match self.execute(self.request(Method::GET, &original(callback))).await.and_then(message_in) {
             Ok(message) if message.flags & LOADING != 0 => Ok(Original::Thinking),
-            Ok(_) => Ok(Original::Answered),
+            Ok(message) => Ok(Original::Answered(message.content)),
             Err(error) if error.status() == Some(404) => Ok(Original::Absent),
             Err(error) => Err(error),
         }
@@ -536,6 +535,8 @@ struct Message {
     _id: MessageId,
     #[serde(default)]
     flags: u64,
+    #[serde(default)]
+    content: String,
 }
 
 fn message_in(answer: Answer) -> Result<Message, RestError> {
