@@ -8,7 +8,7 @@ use serenity::model::id::{InteractionId, UserId};
 use crate::agent::AgentId;
 use crate::telemetry::AUDIT;
 
-/// One command's; [`Entry::write`] puts it into the log, under the target `audit`.
+/// The audit record of one command; [`Entry::write`] puts it into the log, under the target `audit`.
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// The interaction, Discord's id of the command or of the press of a button.

@@ -129,8 +129,8 @@ pub const VARIABLES: [Variable; 17] = [
 ];
 
 impl Variable {
-    /// The names that it is looked for under, the first first. Those that other programs read too are in use in lower
-    /// case as well.
+    /// The names under which it is looked for, in this order. A proxy's variables, which other programs read too, are in
+    /// use in lower case as well.
     fn spellings(self) -> impl Iterator<Item = String> {
         let lower = self.name.ends_with("_PROXY").then(|| self.name.to_ascii_lowercase());
         [self.name.to_owned()].into_iter().chain(lower)

@@ -42,7 +42,7 @@ impl From<String> for Language {
 }
 
 impl Language {
-    /// All languages: one that is not here is spoken to nobody.
+    /// All languages: one that is missing here is spoken to nobody.
     pub const ALL: [Self; 3] = [Self::English, Self::Spanish, Self::Portuguese];
 
     /// Discord's locales for the language, without those that the default covers.
