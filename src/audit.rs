@@ -1,4 +1,5 @@
-//! One record a command: who, which agent, what came of it, how long it took.
+//! The audit record that the log has of every command: who, which agent, what came of it, how long it took. What the
+//! bot itself may not forget is in [`crate::record`].
 
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use serenity::model::id::{InteractionId, UserId};
 use crate::agent::AgentId;
 use crate::telemetry::AUDIT;
 
-/// An audit record; [`Record::write`] puts it into the log, under the target `audit`.
+/// The audit record of one command; [`Entry::write`] puts it into the log, under the target `audit`.
 #[derive(Debug)]
-pub struct Record<'a> {
+pub struct Entry<'a> {
     /// The interaction, Discord's id of the command or of the press of a button.
     pub interaction: InteractionId,
     /// Who gave the command.
@@ -20,7 +21,7 @@ pub struct Record<'a> {
     pub agent: Option<AgentId>,
     /// `done`, `rejected`, `not_sent`, `unknown`, `denied`, `guarded` or `unacknowledged`.
     pub outcome: &'static str,
-    /// The code that Wolkvox gave.
+    /// The code that Wolkvox gave, or its answer's HTTP status where that had none.
     pub code: Option<u16>,
     /// How long it waited for its turn.
     pub queued: Duration,
@@ -28,8 +29,8 @@ pub struct Record<'a> {
     pub took: Duration,
 }
 
-impl Record<'_> {
-    /// Writes the record.
+impl Entry<'_> {
+    /// Writes it.
     pub fn write(&self) {
         tracing::info!(
             target: AUDIT,

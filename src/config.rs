@@ -47,7 +47,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// A variable that is read: its name, and its default unless it has to be set.
+/// A variable that is read: its name, and its default or, where it has to be set, how to come by it.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     /// The name.
@@ -56,13 +56,38 @@ pub struct Variable {
     pub required: bool,
     /// What holds where it is not set; empty where nothing does.
     pub default: &'static str,
+    /// Where the value of a required one is found, in English and in Spanish.
+    where_to_find: [&'static str; 2],
 }
 
-const DISCORD_TOKEN: Variable = required("DISCORD_TOKEN");
-const DISCORD_GUILD_ID: Variable = required("DISCORD_GUILD_ID");
-const ALLOWED_ROLE_IDS: Variable = required("ALLOWED_ROLE_IDS");
-const WOLKVOX_SERVER: Variable = required("WOLKVOX_SERVER");
-const WOLKVOX_TOKEN: Variable = required("WOLKVOX_TOKEN");
+const DISCORD_TOKEN: Variable = required(
+    "DISCORD_TOKEN",
+    "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
+    "Cópialo de https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"",
+);
+const DISCORD_GUILD_ID: Variable = required(
+    "DISCORD_GUILD_ID",
+    "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \"Copy Server ID\"",
+    "En Discord, activa el modo de desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \"Copiar ID \
+     del servidor\"",
+);
+const ALLOWED_ROLE_IDS: Variable = required(
+    "ALLOWED_ROLE_IDS",
+    "In Discord, open the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; several ids are separated \
+     by commas",
+    "En Discord, abre los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del rol\"; si son \
+     varios, sepáralos con comas",
+);
+const WOLKVOX_SERVER: Variable = required(
+    "WOLKVOX_SERVER",
+    "It is the part after \"wv\" in the address of your Wolkvox Manager: 0042 for https://wv0042.wolkvox.com",
+    "Es la parte que sigue a \"wv\" en la dirección de tu Wolkvox Manager: 0042 en https://wv0042.wolkvox.com",
+);
+const WOLKVOX_TOKEN: Variable = required(
+    "WOLKVOX_TOKEN",
+    "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
+    "Créalo en Wolkvox Manager: \"Configuración\", \"Integraciones\", \"Tokens\"",
+);
 const WOLKVOX_TIMEOUT_SECS: Variable = optional("WOLKVOX_TIMEOUT_SECS", "65");
 const TOGGLE_GUARD_SECS: Variable = optional("TOGGLE_GUARD_SECS", "30");
 const REPLY_VISIBILITY: Variable = optional("REPLY_VISIBILITY", "public");
@@ -77,6 +102,12 @@ const DISCORD_API_URL: Variable = optional("DISCORD_API_URL", "https://discord.c
 const WOLKVOX_API_URL: Variable = optional("WOLKVOX_API_URL", "");
 
 /// All variables, in the order of the README's table.
+///
+/// When adding one, also change:
+/// - its constant, above, and its place in this list;
+/// - [`Config`] and [`Draft`], which have its value, and `Draft::read` and [`Draft::finish`], which put it there;
+/// - its line in `.env.example` and its row in `README.md` and `.github/README.es.md`, which `tests/documentation.rs`
+///   compares with this list.
 pub const VARIABLES: [Variable; 17] = [
     DISCORD_TOKEN,
     DISCORD_GUILD_ID,
@@ -98,20 +129,20 @@ pub const VARIABLES: [Variable; 17] = [
 ];
 
 impl Variable {
-    /// The names that it is looked for under, the first first. Those that other programs read too are in use in lower
-    /// case as well.
+    /// The names under which it is looked for, in this order. A proxy's variables, which other programs read too, are in
+    /// use in lower case as well.
     fn spellings(self) -> impl Iterator<Item = String> {
         let lower = self.name.ends_with("_PROXY").then(|| self.name.to_ascii_lowercase());
         [self.name.to_owned()].into_iter().chain(lower)
     }
 }
 
-const fn required(name: &'static str) -> Variable {
-    Variable { name, required: true, default: "" }
+const fn required(name: &'static str, in_english: &'static str, in_spanish: &'static str) -> Variable {
+    Variable { name, required: true, default: "", where_to_find: [in_english, in_spanish] }
 }
 
 const fn optional(name: &'static str, default: &'static str) -> Variable {
-    Variable { name, required: false, default }
+    Variable { name, required: false, default, where_to_find: [""; 2] }
 }
 
 /// One mistake: which variable, what is wrong, how to mend it.
@@ -521,36 +552,9 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Where the value of a required variable is found.
     fn where_to_find(&self, variable: Variable) -> &'static str {
-        match variable.name {
-            "DISCORD_TOKEN" => self.pick(
-                "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
-                "Cópialo de https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"",
-            ),
-            "DISCORD_GUILD_ID" => self.pick(
-                "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \
-                 \"Copy Server ID\"",
-                "En Discord, activa el modo de desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \
-                 \"Copiar ID del servidor\"",
-            ),
-            "ALLOWED_ROLE_IDS" => self.pick(
-                "In Discord, open the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; several ids \
-                 are separated by commas",
-                "En Discord, abre los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del \
-                 rol\"; si son varios, sepáralos con comas",
-            ),
-            "WOLKVOX_SERVER" => self.pick(
-                "It is the part after \"wv\" in the address of your Wolkvox Manager: 0042 for \
-                 https://wv0042.wolkvox.com",
-                "Es la parte que sigue a \"wv\" en la dirección de tu Wolkvox Manager: 0042 en \
-                 https://wv0042.wolkvox.com",
-            ),
-            _ => self.pick(
-                "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
-                "Créalo en Wolkvox Manager: \"Configuración\", \"Integraciones\", \"Tokens\"",
-            ),
-        }
+        let [english, spanish] = variable.where_to_find;
+        self.pick(english, spanish)
     }
 
     fn defaulted<T>(

@@ -1,6 +1,8 @@
 //! What came of a command: four outcomes, none of them half known.
 //!
-//! The record stores them: whoever changes or adds one here raises the version of its schema.
+//! The record stores them as JSON. A change to what that looks like, such as a new variant, needs a step in `MIGRATIONS`
+//! in `record/file.rs`, if only an empty one: their number is the version of the file, and an older bot refuses a file
+//! whose version it does not know.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +39,8 @@ pub struct Rejected {
     pub reason: Refusal,
 }
 
-/// The refusals that Wolkvox documents ("API Response Codes").
+/// The refusals that Wolkvox documents ("API Response Codes"). `documented` in `wolkvox/decode.rs` recognises them by
+/// these texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// `PLEASE ENTER THE WOLKVOX-TOKEN`
@@ -103,7 +106,8 @@ impl Outcome {
         }
     }
 
-    /// The code that Wolkvox gave, where it gave one.
+    /// The code that Wolkvox gave, or its answer's HTTP status where that had none; `None` where nothing is known of an
+    /// answer.
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Done(done) => Some(done.code),

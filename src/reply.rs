@@ -23,21 +23,26 @@ pub const MAX_MESSAGE: usize = 2000;
 ///
 /// It is decoded from Discord's locales.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
 pub enum Language {
-    /// Discord's `es-ES` and `es-419`.
-    #[serde(rename = "es-ES", alias = "es-419")]
-    Spanish,
-    /// Discord's `pt-BR`.
-    #[serde(rename = "pt-BR")]
-    Portuguese,
     /// For everybody whose language the bot doesn't speak.
     #[default]
-    #[serde(other)]
     English,
+    /// Spanish, of Spain and of Latin America.
+    Spanish,
+    /// Portuguese, of Brazil.
+    Portuguese,
+}
+
+impl From<String> for Language {
+    fn from(locale: String) -> Self {
+        let speaks = |language: &Self| language.locales().contains(&locale.as_str());
+        Self::ALL.into_iter().find(speaks).unwrap_or_default()
+    }
 }
 
 impl Language {
-    /// All languages.
+    /// All languages: one that is missing here is spoken to nobody.
     pub const ALL: [Self; 3] = [Self::English, Self::Spanish, Self::Portuguese];
 
     /// Discord's locales for the language, without those that the default covers.
@@ -472,14 +477,12 @@ pub fn stale(language: Language, why: Stale) -> &'static str {
 /// One line for the audit channel about a toggle that was, or may have been, carried out. `at` is in seconds
 /// since 1970; Discord shows it in each reader's own time zone.
 pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome: &Outcome) -> String {
-    let (word, agent_word) = match outcome {
-        Outcome::Done(_) => (language.pick("done", "hecho", "feito"), language.pick("agent", "agente", "agente")),
-        _ => (
-            language.pick("outcome unknown", "resultado desconocido", "resultado desconhecido"),
-            language.pick("agent", "agente", "agente"),
-        ),
+    let agent_word = language.pick("agent", "agente", "agente");
+    let outcome_word = match outcome {
+        Outcome::Done(_) => language.pick("done", "hecho", "feito"),
+        _ => language.pick("outcome unknown", "resultado desconocido", "resultado desconhecido"),
     };
-    let head = format!("<t:{at}:f> · <@{user}> · {agent_word} {agent} · {word}");
+    let head = format!("<t:{at}:f> · <@{user}> · {agent_word} {agent} · {outcome_word}");
     match outcome {
         Outcome::Done(done) if !plain_text(&done.msg).is_empty() => {
             said(&format!("{head}: "), &one_line(&done.msg), "", "")

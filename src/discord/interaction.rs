@@ -42,14 +42,21 @@ pub(super) struct Callback {
 
 /// What is asked for.
 ///
-/// When adding a command, such as `/hold`, also change:
+/// When adding a command, such as `/hold`, follow it from its name to its reply:
 /// - `command.rs`: its name and its options; `mod.rs`: the list that is registered; `reply.rs`: its descriptions;
-/// - [`Request`] and its decoding, below;
-/// - `handler.rs`: the route to the file that carries it out, like `mute.rs`;
+/// - [`Request`] and its decoding, below, where [`option`] knows one command;
+/// - `handler.rs`: its route, and `mute.rs`: all its steps, of which the call alone is `/mute`'s own. [`Request`] is made
+///   there too, for commands that a dead process left;
+/// - `guard.rs` (`State`, `Question`, `Consent`) and the record (its `Command`; the tables of commands, toggles, last toggles
+///   and questions, in a new step of `MIGRATIONS`): they know an agent and no command, so that they would take one for the
+///   other. The button needs nothing, since its id leads to the question;
 /// - `wolkvox/mute.rs`: the call. Whatever toggles goes through a `Turn`, which can be used once;
-/// - `reply.rs`: what its outcomes are called, and the audit record's message in `audit.rs`;
-/// - `guard.rs`, `record.rs` and the button: they know an agent and no command, so that they would take one for the other;
-/// - `tests/`: the stand-ins, its behaviour, `replies.txt`; the README's table of replies.
+/// - `reply.rs`: its outcomes, its question, and its line in the audit channel; `audit.rs`: the message;
+/// - `app.rs`, `check.rs`, `rest.rs` and `main.rs`: they name `/mute` where they start, check and explain;
+/// - `tests/`: the stand-ins, its behaviour, `replies.txt`, the sandbox; the table of replies in each README.
+///
+/// The compiler finds what a new field of `Consent`, `record::Command` and `audit::Entry` leads to, but neither the tables
+/// nor a sentence.
 #[derive(Debug)]
 pub(super) enum Request {
     /// `/mute agent_id`

@@ -22,7 +22,7 @@ use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::record::{self, Command, LastToggle, OtherToggle, Ownership, Unavailable};
+use crate::record::{Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
 use crate::reply::{self, Agent, Before, Language};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{CallReport, QueuedCall};
@@ -57,12 +57,13 @@ struct Toggle {
     is_recorded: bool,
 }
 
-/// How far a command has come: what may be said of it should it break off.
+/// How far a command has come in this process: what may be said of it should it break off. What the next process has to
+/// know is its [`Stage`] in the record.
 #[derive(Default)]
-pub(super) struct Progress(Mutex<Stage>);
+pub(super) struct Progress(Mutex<Milestone>);
 
 #[derive(Clone, Default)]
-enum Stage {
+enum Milestone {
     #[default]
     Unanswered,
     /// The first answer was not accepted, as far as is known, and the audit record of that is being written.
@@ -76,11 +77,11 @@ enum Stage {
 }
 
 impl Progress {
-    fn reach(&self, stage: Stage) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    fn reach(&self, milestone: Milestone) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = milestone;
     }
 
-    fn stage(&self) -> Stage {
+    fn latest(&self) -> Milestone {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -206,7 +207,7 @@ fn recorded(interaction: &Interaction, agent: &Agent, received: Moment) -> Comma
         language: interaction.language,
         guild_language: interaction.guild_language,
         received_at: received.wall(),
-        stage: record::Stage::Answering,
+        stage: Stage::Answering,
     }
 }
 
@@ -239,22 +240,22 @@ async fn toggle(
     let (Ok(()), Some(call)) = (&acknowledged, call) else {
         return unacknowledged(context, interaction, received, progress, toggle, acknowledged).await;
     };
-    progress.reach(Stage::Acknowledged(toggle.agent.clone()));
+    progress.reach(Milestone::Acknowledged(toggle.agent.clone()));
     tracing::debug!(interaction_id = %callback.id, agent_id = toggle.agent.id.get(), "acknowledged");
     if call.must_wait() {
-        toggle.command.stage = record::Stage::Acknowledged;
+        toggle.command.stage = Stage::Acknowledged;
         toggle.is_recorded |= !matches!(record.save(&toggle.command).await, Err(Unavailable::NotWritten));
     }
     let send_by = send_by(context, received);
     let report = match call.turn(send_by, stop).await {
         Ok(turn) => {
-            toggle.command.stage = record::Stage::Sending;
+            toggle.command.stage = Stage::Sending;
             match record.save(&toggle.command).await {
                 Ok(Ownership::TakenOver) => return taken_over(interaction),
                 // What the record has would say that nothing was sent, should this process die now.
                 Err(_) if toggle.is_recorded => turn.give_up(NotSent::NotRecorded),
                 Ok(Ownership::Mine) | Err(_) => {
-                    progress.reach(Stage::Called(toggle.agent.clone()));
+                    progress.reach(Milestone::Called(toggle.agent.clone()));
                     toggle.reservation.call_begins();
                     turn.mute(toggle.agent.id, send_by, stop).await
                 }
@@ -281,7 +282,7 @@ async fn conclude(
         Outcome::Rejected(_) | Outcome::NotSent(_) => None,
     };
     let until = reservation.settle(certainty);
-    command.stage = record::Stage::Known(report.clone());
+    command.stage = Stage::Known(report.clone());
     let before = match context.record.known(&command, certainty.zip(until)).await {
         Ok((Ownership::TakenOver, _)) => return taken_over(interaction),
         Ok((Ownership::Mine, before)) => before,
@@ -345,7 +346,7 @@ async fn unacknowledged(
     };
     let until = reservation.settle(certainty);
     let _ = record.settle_toggle(command.interaction, agent.id, certainty.zip(until)).await;
-    progress.reach(Stage::Unacknowledged);
+    progress.reach(Milestone::Unacknowledged);
     audit(interaction, Some(agent.id), "unacknowledged", None);
     if let Unacknowledged::Somewhere | Unacknowledged::Unknown(_) = why {
         look_again(context, interaction, received, reply::unconfirmed(interaction.language, &agent)).await;
@@ -398,7 +399,7 @@ async fn report(
     report: &CallReport,
     before: Option<Before>,
 ) {
-    progress.reach(Stage::Reported(agent.clone()));
+    progress.reach(Milestone::Reported(agent.clone()));
     publish(context, interaction, received, agent, report);
     let reply = outcome_reply(interaction.language, agent, &report.outcome, before);
     deliver(context, interaction, received, reply, report.outcome.name()).await;
@@ -423,21 +424,21 @@ fn outcome_reply(language: Language, agent: &Agent, outcome: &Outcome, before: O
 /// Tells what is known of a command that broke off.
 pub(super) async fn broke_off(context: &Context, interaction: &Interaction, received: Moment, progress: &Progress) {
     let (record, id) = (&context.record, interaction.callback.id);
-    let (agent, outcome, audited) = match progress.stage() {
-        Stage::Unanswered => {
+    let (agent, outcome, audited) = match progress.latest() {
+        Milestone::Unanswered => {
             let text = reply::not_sent(interaction.language, NotSent::Fault);
             let answered = respond(context, interaction, &response::private(text), received).await;
             audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
             finish(context, id).await;
             return;
         }
-        Stage::Unacknowledged => {
+        Milestone::Unacknowledged => {
             finish(context, id).await;
             return;
         }
-        Stage::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
-        Stage::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
-        Stage::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
+        Milestone::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
+        Milestone::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
+        Milestone::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
     };
     if !audited {
         // As the guard counts it here.
@@ -467,18 +468,18 @@ pub(super) async fn resume(context: &Context, mut command: Command) {
     let received = Moment::at(command.received_at);
     let agent = Agent { id: agent, name: command.agent_name.as_deref().and_then(Name::new) };
     let outcome = match &command.stage {
-        record::Stage::Answering => {
+        Stage::Answering => {
             audit(&interaction, Some(agent.id), "unacknowledged", None);
             if !void {
                 look_again(context, &interaction, received, reply::interrupted(interaction.language, &agent)).await;
             }
             return finish(context, id).await;
         }
-        record::Stage::Known(report) => {
+        Stage::Known(report) => {
             return self::report(context, &interaction, received, &Progress::default(), &agent, report, None).await;
         }
-        record::Stage::Acknowledged => Outcome::NotSent(NotSent::Restarted),
-        record::Stage::Sending => Outcome::Unknown(Unknown::Interrupted),
+        Stage::Acknowledged => Outcome::NotSent(NotSent::Restarted),
+        Stage::Sending => Outcome::Unknown(Unknown::Interrupted),
     };
     // The process that died may have told more than it could write down. That stands.
     let look = || context.rest.original(&interaction.callback);
@@ -491,7 +492,7 @@ pub(super) async fn resume(context: &Context, mut command: Command) {
     }
     let report = CallReport::nothing(outcome);
     // Before anybody is told, here too: should this process die next, what it told would look like the first one's.
-    command.stage = record::Stage::Known(report.clone());
+    command.stage = Stage::Known(report.clone());
     if let Ok(Ownership::TakenOver) = context.record.save(&command).await {
         return taken_over(&interaction);
     }
@@ -572,7 +573,7 @@ async fn finish(context: &Context, command: InteractionId) {
 }
 
 fn audit(interaction: &Interaction, agent: Option<AgentId>, outcome: &'static str, call: Option<&CallReport>) {
-    let record = audit::Record {
+    let entry = audit::Entry {
         interaction: interaction.callback.id,
         user_id: interaction.user_id,
         user: &interaction.user,
@@ -582,7 +583,7 @@ fn audit(interaction: &Interaction, agent: Option<AgentId>, outcome: &'static st
         queued: call.map(|call| call.queued).unwrap_or_default(),
         took: call.map(|call| call.took).unwrap_or_default(),
     };
-    record.write();
+    entry.write();
 }
 
 fn log_unacknowledged(callback: &Callback, why: &Unacknowledged) {

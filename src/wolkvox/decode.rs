@@ -88,7 +88,8 @@ fn is_refusal(status: u16) -> bool {
     matches!(status, 400..=407 | 410..=418 | 421 | 422 | 426 | 428 | 429 | 431 | 451)
 }
 
-/// The documented refusal that a text stands for ("API Response Codes").
+/// The documented refusal that a text stands for ("API Response Codes"), in capitals or not, and whatever stands around
+/// it, such as the number of requests that are allowed.
 fn documented(code: u16, msg: &str) -> Option<Refusal> {
     let msg = msg.to_ascii_uppercase();
     let texts = [

@@ -1,7 +1,8 @@
 //! The client of Wolkvox's API. It knows nothing of Discord.
 //!
-//! A token may be used by one call at a time, so every call takes its place in the queue first. [`Turn::mute`] is
-//! the toggle; the listings let toggles go first.
+//! Calls use the token one at a time, so each takes its place in the queue first. Wolkvox allows two: the other one is for
+//! a second copy of the bot, and for a call whose connection broke, which may still be under way there. [`Turn::mute`]
+//! is the toggle; the listings let toggles go first.
 
 mod decode;
 mod information;

@@ -1,78 +1,66 @@
-//! The floor: a bare loop that does what a command cannot do without. A websocket frame in, three HTTP requests
-//! out, one after the other on kept connections, with the same headers and bodies as the bot's. No checks, no
-//! JSON, no log, one command at a time.
-
-use std::pin::Pin;
+//! The floor: a bare loop that does what a command cannot do without. A websocket frame in, three HTTP requests out,
+//! one after the other on kept connections, with the same headers and bodies as the bot's. No HTTP library, no checks,
+//! no JSON, no log, one command at a time.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::body::Body as _;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{HeaderMap, HeaderName};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::discord;
+use super::discord::{self, APPLICATION};
+use super::http;
 use super::wolkvox::{self, SUCCESS};
 
 #[tokio::main(flavor = "current_thread")]
 pub async fn run() {
-    let url = |name| std::env::var(name).unwrap();
-    let authorization = format!("Bot {}", discord::TOKEN);
-    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-    let mut discord = Service::connect(&url("DISCORD_API_URL"), headers).await;
-    let headers = [("wolkvox-token", wolkvox::TOKEN), ("content-length", "0")];
-    let mut wolkvox = Service::connect(&url("WOLKVOX_API_URL"), headers).await;
-    let (mut socket, _) = connect_async(url("GATEWAY_URL")).await.unwrap();
-    socket.send(Message::text(r#"{"op":2}"#)).await.unwrap();
-    while let Some(Ok(message)) = socket.next().await {
+    let [discord, wolkvox] = ["DISCORD_API_URL", "WOLKVOX_API_URL"].map(|name| std::env::var(name).unwrap());
+    let socket = discord.replace("http", "ws") + "/gateway-socket/?v=10&encoding=json";
+    let (mut gateway, _) = connect_async(socket).await.unwrap();
+    let authorization = format!("authorization: Bot {}\r\ncontent-type: application/json", discord::TOKEN);
+    let mut discord = Service::connect(&discord, &authorization).await;
+    let mut wolkvox = Service::connect(&wolkvox, &format!("wolkvox-token: {}", wolkvox::TOKEN)).await;
+    let identify = r#"{"op":2,"d":{"token":"TOKEN","intents":0,"properties":{"os":"linux"}}}"#;
+    gateway.send(Message::text(identify.replace("TOKEN", discord::TOKEN))).await.unwrap();
+    while let Some(Ok(message)) = gateway.next().await {
         let Message::Text(frame) = message else { continue };
-        let Some(token) = after(&frame, r#""token":""#, '"') else { continue };
-        let id = after(token, "interaction-token-", '-').unwrap();
-        let agent = after(&frame, r#""value":"#, '}').unwrap();
-        let body = r#"{"type":5,"data":{"flags":0,"attachments":[]}}"#.to_owned();
-        discord.send(Method::POST, format!("/api/v10/interactions/{id}/{token}/callback"), body).await;
-        let path = format!("/api/v2/agentbox.php?agent_id={agent}&api=mute");
-        wolkvox.send(Method::POST, path, String::new()).await;
-        let path = format!("/api/v10/webhooks/{}/{token}/messages/@original", discord::APPLICATION);
+        let Some(token) = between(&frame, r#""token":""#, '"') else { continue };
+        let id = between(token, "interaction-token-", '-').unwrap();
+        let agent = between(&frame, r#""value":"#, '}').unwrap();
+        let body = r#"{"type":5,"data":{"flags":0,"attachments":[]}}"#;
+        discord.exchange(&format!("POST /api/v10/interactions/{id}/{token}/callback"), body).await;
+        wolkvox.exchange(&format!("POST /api/v2/agentbox.php?agent_id={agent}&api=mute"), "").await;
         let text = format!("{SUCCESS}\\n-# Agent {agent} · MUTE is a toggle: run the command again to undo it");
         let mentions = r#"{"parse":[],"users":[],"roles":[]}"#;
         let body = format!(r#"{{"content":"{text}","allowed_mentions":{mentions}}}"#);
-        discord.send(Method::PATCH, path, body).await;
+        discord.exchange(&format!("PATCH /api/v10/webhooks/{APPLICATION}/{token}/messages/@original"), &body).await;
     }
 }
 
+fn between<'a>(text: &'a str, before: &str, end: char) -> Option<&'a str> {
+    text.split_once(before)?.1.split(end).next()
+}
+
+/// A connection, and the headers that every request on it has.
 struct Service {
-    connection: SendRequest<String>,
-    headers: HeaderMap,
+    stream: TcpStream,
+    headers: String,
 }
 
 impl Service {
-    async fn connect(url: &str, headers: [(&'static str, &str); 2]) -> Self {
+    async fn connect(url: &str, own_headers: &str) -> Self {
         let host = url.strip_prefix("http://").unwrap();
         let stream = TcpStream::connect(host).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let (connection, driver) = handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(driver);
-        let common = [("accept", "*/*"), ("user-agent", "DiscordBot (wolkvox-bot, 0.1.0)"), ("host", host)];
-        let header = |(name, value): (_, &str)| (HeaderName::from_static(name), value.parse().unwrap());
-        Self { connection, headers: headers.into_iter().chain(common).map(header).collect() }
+        let agent = "DiscordBot (wolkvox-bot, 0.1.0)";
+        Self { stream, headers: format!("{own_headers}\r\naccept: */*\r\nuser-agent: {agent}\r\nhost: {host}") }
     }
 
-    async fn send(&mut self, method: Method, path: String, body: String) {
-        let mut request = Request::new(body);
-        (*request.method_mut(), *request.uri_mut()) = (method, path.parse().unwrap());
-        *request.headers_mut() = self.headers.clone();
-        self.connection.ready().await.unwrap();
-        let mut body = self.connection.send_request(request).await.unwrap().into_body();
-        while let Some(part) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-            part.unwrap();
-        }
+    /// Sends a request, and waits for the whole answer.
+    async fn exchange(&mut self, request: &str, body: &str) {
+        let Self { stream, headers } = self;
+        let head = format!("{request} HTTP/1.1\r\n{headers}\r\ncontent-length: {}", body.len());
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+        http::read_answer(stream).await;
     }
-}
-
-fn after<'a>(text: &'a str, before: &str, end: char) -> Option<&'a str> {
-    text.split_once(before)?.1.split(end).next()
 }

@@ -201,6 +201,20 @@ where
     }
 }
 
+/// Reads an answer to its end: its head and its body.
+pub async fn read_answer<S: Stream>(stream: &mut S) -> (String, String) {
+    let mut bytes = Vec::new();
+    loop {
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the connection was closed");
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        if body.len() >= length.parse().unwrap() {
+            return (head.to_owned(), body.to_owned());
+        }
+    }
+}
+
 /// Reads until the other side closes, and answers nothing.
 pub async fn swallow<S: Stream>(stream: &mut S) {
     let mut rest = [0; 1024];

@@ -7,8 +7,9 @@ pub mod bot;
 pub mod discord;
 pub mod floor;
 pub mod http;
-pub mod lean;
+
 pub mod proxy;
+pub mod stopwatch;
 pub mod tls;
 pub mod wolkvox;
 

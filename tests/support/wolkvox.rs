@@ -198,7 +198,7 @@ impl Wolkvox {
         http::serve_until_stalled(stream, self.connections.stalls(), |request| self.handle(request)).await;
     }
 
-    async fn handle(&self, request: Request) -> Answer {
+    pub async fn handle(&self, request: Request) -> Answer {
         self.state(|state| {
             state.in_flight += 1;
             state.most_in_flight = state.most_in_flight.max(state.in_flight);

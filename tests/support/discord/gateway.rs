@@ -93,7 +93,7 @@ impl Default for SessionStarts {
 }
 
 impl Discord {
-    pub(super) async fn websocket<S: Stream>(&self, mut stream: S, request: &Request) {
+    pub async fn websocket<S: Stream>(&self, mut stream: S, request: &Request) {
         let gateway = self.state(|state| {
             state.gateway_connections.push(Instant::now());
             state.gateway

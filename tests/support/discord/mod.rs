@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::gateway::Session;
 pub use self::gateway::{Gateway, Order, SessionStarts};
-pub use self::payloads::{application_payload, command_data, guild_payload, interaction_payload};
+pub use self::payloads::{command_data, interaction_payload};
 pub use self::permissions::Permissions;
 use super::eventually;
 use super::http::{self, Connections, Stream};
@@ -257,7 +257,7 @@ impl Discord {
         discord
     }
 
-    fn new(url: String, gateway_url: String) -> Self {
+    pub fn new(url: String, gateway_url: String) -> Self {
         let (changed, _) = watch::channel(());
         Self { url, gateway_url, connections: Arc::default(), state: Arc::default(), changed, counter: Arc::default() }
     }

@@ -21,18 +21,14 @@ pub(super) fn bot_user() -> Value {
         "public_flags": 0, "banner": null, "accent_color": null})
 }
 
-pub fn application_payload() -> Value {
+pub(super) fn application_payload() -> Value {
     json!({"id": APPLICATION.to_string(), "name": "wolkvox-bot", "icon": null, "description": "", "type": null,
         "bot": bot_user(), "summary": "", "bot_public": false, "bot_require_code_grant": false, "verify_key": "00",
         "flags": 0, "redirect_uris": [], "interactions_endpoint_url": null, "team": null, "owner": bot_user(),
         "approximate_guild_count": 1, "explicit_content_filter": 0})
 }
 
-pub fn guild_payload() -> Value {
-    guild_with(&Permissions::default())
-}
-
-pub(super) fn guild_with(permissions: &Permissions) -> Value {
+pub(super) fn guild_payload(permissions: &Permissions) -> Value {
     let role = |id: u64, name: &str| {
         json!({"id": id.to_string(), "name": name, "permissions": permissions.of_role(id).to_string(), "position": 1,
             "color": 0, "hoist": false, "managed": id == BOT_ROLE, "mentionable": false, "icon": null,

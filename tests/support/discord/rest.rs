@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::super::http::{Answer, Request};
 use super::payloads::{
-    self, EPHEMERAL, SUPPRESS_EMBEDS, application_payload, audit_channel, bot_member, bot_user, guild_with,
+    self, EPHEMERAL, SUPPRESS_EMBEDS, application_payload, audit_channel, bot_member, bot_user, guild_payload,
 };
 use super::permissions::{SEND_MESSAGES, VIEW_CHANNEL};
 use super::{APPLICATION, AUDIT_CHANNEL, BOT, CHANNEL, Discord, Fate, GUILD, Gateway, Interaction, State, TOKEN};
@@ -19,7 +19,7 @@ impl Discord {
         error(400, 50035, "Invalid Form Body")
     }
 
-    pub(super) async fn handle(&self, request: Request) -> Answer {
+    pub async fn handle(&self, request: Request) -> Answer {
         let arrived = Instant::now();
         if request.path == "/gateway-socket/" {
             if self.state(|state| state.gateway == Gateway::Refuses) {
@@ -141,7 +141,7 @@ impl Discord {
                 Answer::json(200, &json!({"url": gateway, "shards": 1, "session_start_limit": starts}))
             }
             ("GET", ["guilds", id]) if *id == guild && !self.state(|state| state.not_in_guild) => {
-                Answer::json(200, &self.named(self.state(|state| guild_with(&state.permissions))))
+                Answer::json(200, &self.named(self.state(|state| guild_payload(&state.permissions))))
             }
             ("GET", ["guilds", id, "members", user]) if user.parse::<u64>().is_ok() => {
                 if *id != guild || self.state(|state| state.not_in_guild) {

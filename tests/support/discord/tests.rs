@@ -52,17 +52,8 @@ impl Client {
 
     async fn ask(&mut self, method: &str, path: &str, body: &Value) -> Reply {
         self.send(method, path, body).await;
-        let mut bytes = Vec::new();
-        loop {
-            assert!(self.0.read_buf(&mut bytes).await.unwrap() > 0, "closed");
-            let text = String::from_utf8_lossy(&bytes);
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            if body.len() >= length.parse().unwrap() {
-                let status = head[9..12].parse().unwrap();
-                return Reply { status, head: head.to_owned(), body: body.to_owned() };
-            }
-        }
+        let (head, body) = http::read_answer(&mut self.0).await;
+        Reply { status: head[9..12].parse().unwrap(), head, body }
     }
 
     /// Whether this connection passes nothing on, and yet stays open.
