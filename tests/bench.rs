@@ -44,8 +44,8 @@ async fn measure() {
     in_turns(&mut both, 300).await;
     let [acknowledged, replied, processor] = in_turns(&mut both, 1_500).await;
     row("frame to acknowledgement", acknowledged, "");
-    row("frame to final reply", replied, "at most 1.60 times");
-    row("processor time a command", processor, "at most 2.20 times");
+    row("frame to final reply", replied, "");
+    row("processor time a command", processor, "");
     let [bot, floor] = &mut both;
     let bursts = [bot.services.commands(200).await, floor.services.commands(200).await];
     row("200 at once, all acknowledged", bursts.map(|[acknowledged, _]| acknowledged), "");
