@@ -92,6 +92,56 @@ pub enum RunError {
     },
 }
 
+impl BuildError {
+    /// Whether only a person can mend it, as [`RunError::only_a_person_can_mend`] has it.
+    pub fn only_a_person_can_mend(&self) -> bool {
+        match self {
+            Self::Discord(error) | Self::Wolkvox(wolkvox::BuildError::Client(error)) => {
+                matches!(error, ClientError::NoAuthorities(_))
+            }
+            Self::Record(error) => match error {
+                OpenError::Directory(_)
+                | OpenError::NoFolder(_)
+                | OpenError::NotPermitted(_)
+                | OpenError::NotARecord(..)
+                | OpenError::Newer(..) => true,
+                // The other program ends, and a disk that is full is seldom full for ever.
+                OpenError::Locked(_) | OpenError::Other(..) => false,
+            },
+            Self::Wolkvox(wolkvox::BuildError::Token) => true,
+            Self::Tls(_) => false,
+        }
+    }
+}
+
+impl RunError {
+    /// Whether it stays until a person does something, so that starting the bot again and again is of no use.
+    ///
+    /// Not where it may pass by itself, and not where that is unknown: a bot that is started in vain does little harm,
+    /// one that stays down for nothing does. So an outage is none, nor is a certificate that does not hold: a clock is
+    /// set, a certificate renewed, a network repaired without anybody thinking of this bot.
+    pub fn only_a_person_can_mend(&self) -> bool {
+        match self {
+            Self::Token | Self::NotInGuild { .. } => true,
+            Self::Unreachable { .. } => false,
+            Self::Refused(error) => is_final(error),
+            Self::Gateway { error } => match error {
+                GatewayError::Token | GatewayError::Closed(_) => true,
+                GatewayError::Unreachable(_) => false,
+            },
+        }
+    }
+}
+
+/// Whether Discord would refuse the same request tomorrow too.
+fn is_final(error: &RestError) -> bool {
+    /// So many new commands a day; Discord has said so for no reason too, and mended that.
+    const COMMANDS_OF_TODAY: u32 = 30034;
+    const REQUEST_TIMEOUT: u16 = 408;
+    matches!(error.status(), Some(status @ 400..=499) if status != REQUEST_TIMEOUT)
+        && error.code() != Some(COMMANDS_OF_TODAY)
+}
+
 fn check_connection(last: &RestError) -> &'static str {
     match last {
         RestError::NoAnswer(error) if error.names_its_remedy() => "",

@@ -44,7 +44,8 @@ Opciones: -h, --help         muestra esto
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
 copia .env.example como .env y llénalo. README.md describe cada variable.";
 
-/// Exit code for a wrong argument or a wrong configuration.
+/// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can mend: whatever
+/// keeps the bot running can be told not to start it again then, as systemd with `RestartPreventExitStatus=2`.
 const UNUSABLE: u8 = 2;
 /// Exit code when a signal ends `check`, or a second signal the bot, at once.
 const INTERRUPTED: i32 = 130;
@@ -123,27 +124,35 @@ fn run(runtime: &Runtime) -> ExitCode {
     };
     let log = Log(log);
     let subscriber = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour(), log.0.clone());
-    let result = set_global_default(subscriber).map_err(|error| error.to_string()).and_then(|()| {
-        // Standard error would hold the whole bot up if it is a pipe that nobody reads.
-        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-        runtime.block_on(async {
-            let shutdown = shutdown(log.0.clone()).map_err(|error| {
-                let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
-                format!("{what}: {error}")
-            })?;
-            let app = App::build(config)
-                .map_err(|error| language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish()))?;
-            app.logging_to(log.0.clone()).run(shutdown).await.map_err(|error| error.in_language(language))
-        })
-    });
+    let result =
+        set_global_default(subscriber).map_err(|error| (error.to_string(), ExitCode::FAILURE)).and_then(|()| {
+            // Standard error would hold the whole bot up if it is a pipe that nobody reads.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+            runtime.block_on(async {
+                let shutdown = shutdown(log.0.clone()).map_err(|error| {
+                    let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
+                    (format!("{what}: {error}"), ExitCode::FAILURE)
+                })?;
+                let app = App::build(config).map_err(|error| {
+                    let told = language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish());
+                    (told, exit_code(error.only_a_person_can_mend()))
+                })?;
+                let ended = app.logging_to(log.0.clone()).run(shutdown).await;
+                ended.map_err(|error| (error.in_language(language), exit_code(error.only_a_person_can_mend())))
+            })
+        });
     drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((error, code)) => {
             complain(format!("{} {error}\n", language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.")));
-            ExitCode::FAILURE
+            code
         }
     }
+}
+
+fn exit_code(only_a_person_can_mend: bool) -> ExitCode {
+    if only_a_person_can_mend { ExitCode::from(UNUSABLE) } else { ExitCode::FAILURE }
 }
 
 /// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.

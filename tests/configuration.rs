@@ -581,7 +581,7 @@ async fn a_wrong_token_ends_the_process_with_an_error_that_names_the_variable() 
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("DISCORD_TOKEN", "a-wrong-one".to_owned());
     let (code, told) = Process::start(&variables, &[]).ended().await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(told.contains("DISCORD_TOKEN: Discord does not accept it."), "{told}");
 }
 
@@ -591,10 +591,10 @@ async fn in_a_spanish_locale_it_says_in_spanish_why_it_can_not_start() {
     for (change, code, expected) in [
         (
             ("DISCORD_TOKEN", "wrong"),
-            1,
+            2,
             "wolkvox-bot terminó. DISCORD_TOKEN: Discord no lo acepta.\n    Cópialo de nuevo",
         ),
-        (("DISCORD_GUILD_ID", "4711000000000000000"), 1, "DISCORD_GUILD_ID: el bot no está en ese servidor"),
+        (("DISCORD_GUILD_ID", "4711000000000000000"), 2, "DISCORD_GUILD_ID: el bot no está en ese servidor"),
         (
             ("DISCORD_GUILD_ID", "42"),
             2,

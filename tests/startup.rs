@@ -1,13 +1,31 @@
 //! Starting: who the bot is, where it is, and what it says when that is wrong.
 
+use std::fs;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use secrecy::SecretString;
 use serde_json::json;
 use wolkvox_bot::config::Config;
 
-use crate::support::bot::{Bot, World, draft};
-use crate::support::discord::{APPLICATION, Fate, State, supervisor};
+use crate::support::bot::{Bot, Process, World, check_secrets, draft, variables};
+use crate::support::discord::{APPLICATION, Discord, Fate, Gateway, State, supervisor};
+use crate::support::wolkvox::Wolkvox;
+
+/// The exit code of the process, and what it says last, with these variables changed and a prepared Discord.
+async fn ending(prepare: impl FnOnce(&mut State), change: &[(&'static str, &str)]) -> (Option<i32>, String) {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(prepare);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let mut process = Process::start(&variables, &[]);
+    let (code, told) = process.ended().await;
+    check_secrets(&format!("{}{told}", process.log.text()));
+    (code, told)
+}
+
+const MENDED_BY_A_PERSON: Option<i32> = Some(2);
+const MAY_PASS: Option<i32> = Some(1);
 
 #[tokio::test]
 async fn a_wrong_discord_token_ends_it_naming_the_variable() {
@@ -69,6 +87,80 @@ async fn discord_out_of_reach_for_too_long_at_start_is_an_error() {
         assert!(error.starts_with("Discord could not be reached for 1 s."), "{error}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn nothing_restarts_a_bot_whose_settings_at_discord_are_wrong() {
+    for change in [("DISCORD_TOKEN", "wrong"), ("DISCORD_GUILD_ID", "4711000000000000000")] {
+        let (code, told) = ending(|_| {}, &[change]).await;
+        assert_eq!(code, MENDED_BY_A_PERSON, "{told}");
+        assert!(told.contains(change.0), "{told}");
+    }
+    let (code, told) = ending(|state| state.without_commands_scope = true, &[]).await;
+    assert_eq!(code, MENDED_BY_A_PERSON, "{told}");
+    for final_code in [4004, 4010, 4011, 4012, 4013, 4014] {
+        let (code, told) = ending(|state| state.gateway = Gateway::Closes(final_code), &[]).await;
+        assert_eq!(code, MENDED_BY_A_PERSON, "{final_code}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_at_start_is_final_unless_discord_may_think_better_of_it() {
+    for (refusal, code) in [
+        (Fate::Refuse(400, 50035), MENDED_BY_A_PERSON),
+        (Fate::Refuse(405, 0), MENDED_BY_A_PERSON),
+        (Fate::Refuse(408, 0), MAY_PASS),
+        // All the commands that may be made in a day.
+        (Fate::Refuse(400, 30034), MAY_PASS),
+    ] {
+        let (ended, told) = ending(|state| state.other_fates.extend([Fate::Accept, refusal.clone()]), &[]).await;
+        assert_eq!(ended, code, "{refusal:?}: {told}");
+        assert!(told.contains("Discord refused to let the bot start"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_restarts_a_bot_whose_state_file_can_not_be_used() {
+    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-startup-{}", fastrand::u64(..)));
+    fs::create_dir(&folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let newer = Connection::open(path("newer.db")).unwrap();
+    newer.pragma_update(None, "user_version", 1000).unwrap();
+    newer.close().unwrap();
+    fs::write(path("damaged.db"), "not a database ".repeat(100)).unwrap();
+    let locked = Connection::open(path("locked.db")).unwrap();
+    locked.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    for (file, words, code) in [
+        (path(""), "is a directory", MENDED_BY_A_PERSON),
+        (path("missing/record.db"), "does not exist", MENDED_BY_A_PERSON),
+        // Where nobody may make a file, not even root.
+        ("/sys/record.db".to_owned(), "can't be written", MENDED_BY_A_PERSON),
+        (path("damaged.db"), "is damaged", MENDED_BY_A_PERSON),
+        (path("newer.db"), "by a newer version", MENDED_BY_A_PERSON),
+        // The other program may end.
+        (path("locked.db"), "is locked", MAY_PASS),
+    ] {
+        let (ended, told) = ending(|_| {}, &[("STATE_FILE", &file)]).await;
+        assert!(told.contains("STATE_FILE: ") && told.contains(words), "{told}");
+        assert_eq!(ended, code, "{told}");
+    }
+    drop(locked);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_bot_that_could_not_reach_discord_may_be_started_again() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
+    let no_rest = |state: &mut State| state.other_fates.extend(vec![Fate::Refuse(503, 0); 50]);
+    let a_login_page = |state: &mut State| state.other_fates.extend(vec![Fate::Page(403); 50]);
+    let no_gateway = |state: &mut State| state.gateway = Gateway::Refuses;
+    for down in [no_rest, a_login_page, no_gateway] {
+        World::run_unconnected(shorter, down, async |world| {
+            let error = world.bot.ended().await.unwrap_err();
+            assert!(!error.only_a_person_can_mend(), "{error}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
