@@ -1,19 +1,25 @@
-//! The program: reads the arguments and the configuration, starts the log, runs the bot.
+//! The program: reads the arguments and the configuration, starts the log, runs the bot, and tells systemd of it.
 
 #![allow(clippy::print_stdout, reason = "what people read on the terminal is printed here")]
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram as StdUnixDatagram};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::net::UnixDatagram;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::subscriber::set_global_default;
-use wolkvox_bot::app::App;
+use wolkvox_bot::app::{App, State};
 use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::Draft;
@@ -49,8 +55,8 @@ copia .env.example como .env y llénalo. README.md describe cada variable.";
 const UNUSABLE: u8 = 2;
 /// Exit code when a signal ends `check`, or a second signal the bot, at once.
 const INTERRUPTED: i32 = 130;
-/// How long something that is printed to standard error may take.
-const PRINTING: Duration = Duration::from_secs(1);
+/// How long is waited for whoever reads standard error and, at the end, for systemd.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -137,7 +143,9 @@ fn run(runtime: &Runtime) -> ExitCode {
                     let told = language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish());
                     (told, exit_code(error.only_a_person_can_mend()))
                 })?;
+                let telling = tokio::spawn(tell_systemd(app.state()));
                 let ended = app.logging_to(log.0.clone()).run(shutdown).await;
+                let _ = timeout(PATIENCE, telling).await;
                 ended.map_err(|error| (error.in_language(language), exit_code(error.only_a_person_can_mend())))
             })
         });
@@ -182,6 +190,41 @@ fn run_check(runtime: &Runtime) -> ExitCode {
     }
 }
 
+/// Tells the service manager what the bot is doing, where that wants to know it (sd_notify(3)): systemd with
+/// `Type=notify`. Never holds the bot up: while nobody reads, only this waits.
+///
+/// The crate sd-notify blocks then, and does not know sockets without a file.
+async fn tell_systemd(mut state: watch::Receiver<State>) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let socket = match notify_socket(&name) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
+    };
+    loop {
+        let told: &[u8] = match *state.borrow_and_update() {
+            State::Starting => b"STATUS=Connecting to Discord",
+            State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
+            State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
+            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",
+        };
+        let _ = socket.send(told).await;
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn notify_socket(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(name),
+    };
+    let socket = StdUnixDatagram::unbound()?;
+    socket.connect_addr(&address?)?;
+    socket.set_nonblocking(true)?;
+    UnixDatagram::from_std(socket)
+}
+
 fn colour() -> bool {
     stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
@@ -207,7 +250,7 @@ fn complain(text: String) {
     };
     // Without a thread there is no sender, and nothing to wait for.
     let _ = thread::Builder::new().spawn(print);
-    let _ = printed.recv_timeout(PRINTING);
+    let _ = printed.recv_timeout(PATIENCE);
 }
 
 /// Completes on the first signal. The second ends the process at once.

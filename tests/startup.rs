@@ -1,16 +1,21 @@
 //! Starting: who the bot is, where it is, and what it says when that is wrong.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::net::UnixDatagram;
+use tokio::time::timeout;
 use wolkvox_bot::config::Config;
 
-use crate::support::bot::{Bot, Process, World, check_secrets, draft, variables};
-use crate::support::discord::{APPLICATION, Discord, Fate, Gateway, State, supervisor};
-use crate::support::wolkvox::Wolkvox;
+use crate::support::bot::{Bot, Process, World, check_secrets, draft, held_call, variables};
+use crate::support::discord::{APPLICATION, Discord, Fate, Gateway, Order, State, supervisor};
+use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
 /// The exit code of the process, and what it says last, with these variables changed and a prepared Discord.
 async fn ending(prepare: impl FnOnce(&mut State), change: &[(&'static str, &str)]) -> (Option<i32>, String) {
@@ -23,6 +28,27 @@ async fn ending(prepare: impl FnOnce(&mut State), change: &[(&'static str, &str)
     check_secrets(&format!("{}{told}", process.log.text()));
     (code, told)
 }
+
+/// systemd's end of NOTIFY_SOCKET, with the name that the bot is given.
+fn systemd(name: &str) -> UnixDatagram {
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    };
+    let socket = std::os::unix::net::UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    UnixDatagram::from_std(socket).unwrap()
+}
+
+/// The next thing that systemd is told.
+async fn told(systemd: &UnixDatagram) -> String {
+    let mut message = [0; 1000];
+    let received = timeout(Duration::from_secs(30), systemd.recv(&mut message)).await.expect("systemd is told");
+    String::from_utf8(message[..received.unwrap()].to_vec()).unwrap()
+}
+
+const CONNECTING: &str = "STATUS=Connecting to Discord";
+const READY: &str = "READY=1\nSTATUS=Connected to Discord, ready for commands";
 
 const MENDED_BY_A_PERSON: Option<i32> = Some(2);
 const MAY_PASS: Option<i32> = Some(1);
@@ -260,4 +286,69 @@ async fn a_page_in_discords_place_at_start_is_no_refusal_of_the_token() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn systemd_is_told_what_the_bot_is_doing_from_the_start_to_the_end() {
+    let name = format!("wolkvox-bot-test-{}", fastrand::u64(..));
+    let file = std::env::temp_dir().join(&name).to_str().unwrap().to_owned();
+    for name in [file.clone(), format!("@{name}")] {
+        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+        let systemd = systemd(&name);
+        let mut variables = variables(&discord, &wolkvox);
+        variables.insert("NOTIFY_SOCKET", name);
+        discord.state(|state| state.gateway = Gateway::Refuses);
+        let mut process = Process::start(&variables, &[]);
+        assert_eq!(told(&systemd).await, CONNECTING);
+        // The command is registered, and still nobody could use it.
+        process.runs_until_logged("the connection to Discord was lost").await;
+        assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        discord.state(|state| state.gateway = Gateway::Serves);
+        assert_eq!(told(&systemd).await, READY);
+        let (command, held) = process.runs(held_call(&discord, &wolkvox)).await;
+        discord.order(|| Order::Drop);
+        assert_eq!(told(&systemd).await, "STATUS=The connection to Discord was lost, reconnecting");
+        assert_eq!(told(&systemd).await, READY);
+        process.signal("TERM");
+        let stopping = "STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished";
+        assert_eq!(told(&systemd).await, stopping);
+        assert!(process.is_running());
+        held.notify_one();
+        assert!(discord.reply(command).await.starts_with(SUCCESS));
+        assert_eq!(process.ended().await, (Some(0), String::new()));
+        assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
+async fn systemd_that_does_not_read_for_a_while_holds_nobody_up_and_is_told_then() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let name = format!("@wolkvox-bot-test-{}", fastrand::u64(..));
+    let systemd = systemd(&name);
+    let other = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    other.connect_addr(&SocketAddr::from_abstract_name(&name[1..]).unwrap()).unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send(b"STATUS=another service").is_ok() {}
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("NOTIFY_SOCKET", name);
+    let mut process = Process::start(&variables, &[]);
+    process.runs(discord.until_ready(1)).await;
+    assert!(process.runs(discord.reply(discord.mute(&supervisor(), 1001))).await.starts_with(SUCCESS));
+    while told(&systemd).await != READY {}
+    while other.send(b"STATUS=another service").is_ok() {}
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn a_service_manager_that_is_not_there_is_named_in_the_log_and_stops_nobody() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("NOTIFY_SOCKET", "/run/nobody/notify".to_owned());
+    let mut process = Process::start(&variables, &[]);
+    process.runs_until_logged("(NOTIFY_SOCKET): No such file or directory").await;
+    process.runs(discord.until_ready(1)).await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
 }
