@@ -1,9 +1,7 @@
 //! The program: reads the arguments and the configuration, starts the log, runs the bot, and tells systemd of it.
 
-#![allow(clippy::print_stdout, reason = "what people read on the terminal is printed here")]
-
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{self, ErrorKind, IsTerminal as _, Stdout, Write, stderr, stdout};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdUnixDatagram};
@@ -65,14 +63,8 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
-        ["-h" | "--help" | "help"] => {
-            println!("{}", language().pick_for_operator(HELP, HELP_IN_SPANISH));
-            ExitCode::SUCCESS
-        }
-        ["-V" | "--version"] => {
-            println!("wolkvox-bot {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        ["-h" | "--help" | "help"] => print(language().pick_for_operator(HELP, HELP_IN_SPANISH)),
+        ["-V" | "--version"] => print(concat!("wolkvox-bot ", env!("CARGO_PKG_VERSION"))),
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
             let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
             let try_this = language().pick_for_operator("Try", "Prueba");
@@ -166,7 +158,7 @@ fn exit_code(only_a_person_can_mend: bool) -> ExitCode {
 /// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.
 fn run_check(runtime: &Runtime) -> ExitCode {
     let check = || {
-        let mut out = stdout();
+        let mut out = Output(stdout());
         let report = Report::new(&mut out, colour());
         Handle::current().block_on(check::check(Draft::from_environment(), report))
     };
@@ -182,12 +174,41 @@ fn run_check(runtime: &Runtime) -> ExitCode {
     match checked {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let what = language().pick_for_operator("the report can't be written", "no se puede escribir el informe");
-            complain(format!("wolkvox-bot: {what}: {error}\n"));
-            ExitCode::FAILURE
+        Err(error) => is_not_written(&error),
+    }
+}
+
+/// Standard output. Whoever reads it may have seen enough, as `head` has: what comes then is dropped, and is no error.
+struct Output(Stdout);
+
+impl Write for Output {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match self.0.write(text) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(text.len()),
+            result => result,
         }
     }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut out = Output(stdout());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => is_not_written(&error),
+    }
+}
+
+fn is_not_written(error: &io::Error) -> ExitCode {
+    let what = language().pick_for_operator("the output can't be written", "no se puede escribir la salida");
+    complain(format!("wolkvox-bot: {what}: {error}\n"));
+    ExitCode::FAILURE
 }
 
 /// Tells the service manager what the bot is doing, where that wants to know it (sd_notify(3)): systemd with

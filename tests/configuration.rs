@@ -634,3 +634,14 @@ async fn help_version_and_unknown_arguments_work_as_people_expect() {
         assert!(printed.contains(expected), "{argument}: {printed}");
     }
 }
+
+#[tokio::test]
+async fn help_and_version_end_quietly_where_nobody_reads_them_and_with_one_line_where_they_can_not_be_written() {
+    for argument in ["--help", "--version"] {
+        let [mut closed, mut full] = Process::start_unprinted(&HashMap::new(), &[argument]);
+        assert_eq!(closed.ended().await, (Some(0), String::new()));
+        let (code, told) = full.ended().await;
+        assert_eq!(code, Some(1));
+        assert_eq!(told, "wolkvox-bot: the output can't be written: No space left on device (os error 28)\n");
+    }
+}
