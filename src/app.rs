@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,6 +37,20 @@ pub struct App {
     wolkvox: Wolkvox,
     record: Record,
     log: Option<Backlog>,
+    state: watch::Sender<State>,
+}
+
+/// What the bot is doing, for whoever keeps it running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is on its way to Discord for the first time.
+    Starting,
+    /// The command is registered, and commands come in.
+    Ready,
+    /// The connection that commands come in through is lost, and made anew.
+    Reconnecting,
+    /// No new commands are taken, those under way are finished. Nothing comes after it.
+    Stopping,
 }
 
 /// Why the bot can't be put together.
@@ -92,6 +107,56 @@ pub enum RunError {
     },
 }
 
+impl BuildError {
+    /// Whether only a person can mend it, as [`RunError::only_a_person_can_mend`] has it.
+    pub fn only_a_person_can_mend(&self) -> bool {
+        match self {
+            Self::Discord(error) | Self::Wolkvox(wolkvox::BuildError::Client(error)) => {
+                matches!(error, ClientError::NoAuthorities(_))
+            }
+            Self::Record(error) => match error {
+                OpenError::Directory(_)
+                | OpenError::NoFolder(_)
+                | OpenError::NotPermitted(_)
+                | OpenError::NotARecord(..)
+                | OpenError::Newer(..) => true,
+                // The other program ends, and a disk that is full is seldom full for ever.
+                OpenError::Locked(_) | OpenError::Other(..) => false,
+            },
+            Self::Wolkvox(wolkvox::BuildError::Token) => true,
+            Self::Tls(_) => false,
+        }
+    }
+}
+
+impl RunError {
+    /// Whether it stays until a person does something, so that starting the bot again and again is of no use.
+    ///
+    /// Not where it may pass by itself, and not where that is unknown: a bot that is started in vain does little harm,
+    /// one that stays down for nothing does. So an outage is none, nor is a certificate that does not hold: a clock is
+    /// set, a certificate renewed, a network repaired without anybody thinking of this bot.
+    pub fn only_a_person_can_mend(&self) -> bool {
+        match self {
+            Self::Token | Self::NotInGuild { .. } => true,
+            Self::Unreachable { .. } => false,
+            Self::Refused(error) => is_final(error),
+            Self::Gateway { error } => match error {
+                GatewayError::Token | GatewayError::Closed(_) => true,
+                GatewayError::Unreachable(_) => false,
+            },
+        }
+    }
+}
+
+/// Whether Discord would refuse the same request tomorrow too.
+fn is_final(error: &RestError) -> bool {
+    /// So many new commands a day; Discord has said so for no reason too, and mended that.
+    const COMMANDS_OF_TODAY: u32 = 30034;
+    const REQUEST_TIMEOUT: u16 = 408;
+    matches!(error.status(), Some(status @ 400..=499) if status != REQUEST_TIMEOUT)
+        && error.code() != Some(COMMANDS_OF_TODAY)
+}
+
 fn check_connection(last: &RestError) -> &'static str {
     match last {
         RestError::NoAnswer(error) if error.names_its_remedy() => "",
@@ -127,7 +192,12 @@ impl App {
         let rest = Arc::new(Rest::new(&config.discord, &tls)?);
         let wolkvox = Wolkvox::new(&config.wolkvox, &tls)?;
         let record = config.state_file.as_deref().map_or(Ok(Record::off()), Record::open)?;
-        Ok(Self { config, rest, wolkvox, record, log: None })
+        Ok(Self { config, rest, wolkvox, record, log: None, state: watch::Sender::new(State::Starting) })
+    }
+
+    /// What it is doing, from now until it has ended.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
     }
 
     /// With a log whose audit records are written before the record forgets a command.
@@ -148,7 +218,17 @@ impl App {
             () = &mut shutdown => return Ok(()),
             started = self.start() => started?,
         }
-        let Self { config, rest, wolkvox, record, log } = self;
+        let Self { config, rest, wolkvox, record, log, state } = self;
+        let enter = |next| {
+            state.send_if_modified(|state| {
+                let news = *state != next && *state != State::Stopping;
+                if news {
+                    *state = next;
+                }
+                news
+            });
+        };
+        let tell = |ready| enter(if ready { State::Ready } else { State::Reconnecting });
         let limits = config.limits;
         let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let audit_channel = config.audit_channel.map(|channel| {
@@ -174,7 +254,8 @@ impl App {
         let handler = Handler::new(context.clone(), tasks.clone());
         // Before new commands are taken, and again and again, since another copy may die.
         let _ = timeout(TAKE_OVER, discord::take_over(&context, &tasks)).await;
-        let gateway = Gateway { rest: &rest, token: &config.discord.token, give_up_after: limits.disconnected };
+        let gateway =
+            Gateway { rest: &rest, token: &config.discord.token, give_up_after: limits.disconnected, tell: &tell };
         let ended = {
             let mut gateway = pin!(gateway.run(&stop, |payload| handler.handle(payload)));
             tokio::select! {
@@ -183,11 +264,13 @@ impl App {
                 () = look_for_the_dead(&context, &tasks) => Ok(()),
                 () = &mut shutdown => {
                     tracing::info!("stopping: no new commands, the ones under way are finished");
+                    enter(State::Stopping);
                     stop.cancel();
                     gateway.await.map_err(|error| RunError::Gateway { error })
                 }
             }
         };
+        enter(State::Stopping);
         stop.cancel();
         // With the handler goes the last way into the audit channel, once the commands under way are through.
         drop((handler, context));

@@ -1,19 +1,23 @@
-//! The program: reads the arguments and the configuration, starts the log, runs the bot.
+//! The program: reads the arguments and the configuration, starts the log, runs the bot, and tells systemd of it.
 
-#![allow(clippy::print_stdout, reason = "what people read on the terminal is printed here")]
-
-use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind, IsTerminal as _, Stdout, Write, stderr, stdout};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram as StdUnixDatagram};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::net::UnixDatagram;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::subscriber::set_global_default;
-use wolkvox_bot::app::App;
+use wolkvox_bot::app::{App, State};
 use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::Draft;
@@ -44,12 +48,13 @@ Opciones: -h, --help         muestra esto
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
 copia .env.example como .env y llénalo. README.md describe cada variable.";
 
-/// Exit code for a wrong argument or a wrong configuration.
+/// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can mend: whatever
+/// keeps the bot running can be told not to start it again then, as systemd with `RestartPreventExitStatus=2`.
 const UNUSABLE: u8 = 2;
 /// Exit code when a signal ends `check`, or a second signal the bot, at once.
 const INTERRUPTED: i32 = 130;
-/// How long something that is printed to standard error may take.
-const PRINTING: Duration = Duration::from_secs(1);
+/// How long is waited for whoever reads standard error and, at the end, for systemd.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -58,14 +63,8 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
-        ["-h" | "--help" | "help"] => {
-            println!("{}", language().pick_for_operator(HELP, HELP_IN_SPANISH));
-            ExitCode::SUCCESS
-        }
-        ["-V" | "--version"] => {
-            println!("wolkvox-bot {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        ["-h" | "--help" | "help"] => print(language().pick_for_operator(HELP, HELP_IN_SPANISH)),
+        ["-V" | "--version"] => print(concat!("wolkvox-bot ", env!("CARGO_PKG_VERSION"))),
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
             let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
             let try_this = language().pick_for_operator("Try", "Prueba");
@@ -123,33 +122,43 @@ fn run(runtime: &Runtime) -> ExitCode {
     };
     let log = Log(log);
     let subscriber = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour(), log.0.clone());
-    let result = set_global_default(subscriber).map_err(|error| error.to_string()).and_then(|()| {
-        // Standard error would hold the whole bot up if it is a pipe that nobody reads.
-        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-        runtime.block_on(async {
-            let shutdown = shutdown(log.0.clone()).map_err(|error| {
-                let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
-                format!("{what}: {error}")
-            })?;
-            let app = App::build(config)
-                .map_err(|error| language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish()))?;
-            app.logging_to(log.0.clone()).run(shutdown).await.map_err(|error| error.in_language(language))
-        })
-    });
+    let result =
+        set_global_default(subscriber).map_err(|error| (error.to_string(), ExitCode::FAILURE)).and_then(|()| {
+            // Standard error would hold the whole bot up if it is a pipe that nobody reads.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+            runtime.block_on(async {
+                let shutdown = shutdown(log.0.clone()).map_err(|error| {
+                    let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
+                    (format!("{what}: {error}"), ExitCode::FAILURE)
+                })?;
+                let app = App::build(config).map_err(|error| {
+                    let told = language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish());
+                    (told, exit_code(error.only_a_person_can_mend()))
+                })?;
+                let telling = tokio::spawn(tell_systemd(app.state()));
+                let ended = app.logging_to(log.0.clone()).run(shutdown).await;
+                let _ = timeout(PATIENCE, telling).await;
+                ended.map_err(|error| (error.in_language(language), exit_code(error.only_a_person_can_mend())))
+            })
+        });
     drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((error, code)) => {
             complain(format!("{} {error}\n", language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.")));
-            ExitCode::FAILURE
+            code
         }
     }
+}
+
+fn exit_code(only_a_person_can_mend: bool) -> ExitCode {
+    if only_a_person_can_mend { ExitCode::from(UNUSABLE) } else { ExitCode::FAILURE }
 }
 
 /// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.
 fn run_check(runtime: &Runtime) -> ExitCode {
     let check = || {
-        let mut out = stdout();
+        let mut out = Output(stdout());
         let report = Report::new(&mut out, colour());
         Handle::current().block_on(check::check(Draft::from_environment(), report))
     };
@@ -165,12 +174,76 @@ fn run_check(runtime: &Runtime) -> ExitCode {
     match checked {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let what = language().pick_for_operator("the report can't be written", "no se puede escribir el informe");
-            complain(format!("wolkvox-bot: {what}: {error}\n"));
-            ExitCode::FAILURE
+        Err(error) => is_not_written(&error),
+    }
+}
+
+/// Standard output. Whoever reads it may have seen enough, as `head` has: what comes then is dropped, and is no error.
+struct Output(Stdout);
+
+impl Write for Output {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match self.0.write(text) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(text.len()),
+            result => result,
         }
     }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut out = Output(stdout());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => is_not_written(&error),
+    }
+}
+
+fn is_not_written(error: &io::Error) -> ExitCode {
+    let what = language().pick_for_operator("the output can't be written", "no se puede escribir la salida");
+    complain(format!("wolkvox-bot: {what}: {error}\n"));
+    ExitCode::FAILURE
+}
+
+/// Tells the service manager what the bot is doing, where that wants to know it (sd_notify(3)): systemd with
+/// `Type=notify`. Never holds the bot up: while nobody reads, only this waits.
+///
+/// The crate sd-notify blocks then, and does not know sockets without a file.
+async fn tell_systemd(mut state: watch::Receiver<State>) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let socket = match notify_socket(&name) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
+    };
+    loop {
+        let told: &[u8] = match *state.borrow_and_update() {
+            State::Starting => b"STATUS=Connecting to Discord",
+            State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
+            State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
+            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",
+        };
+        let _ = socket.send(told).await;
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn notify_socket(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(name),
+    };
+    let socket = StdUnixDatagram::unbound()?;
+    socket.connect_addr(&address?)?;
+    socket.set_nonblocking(true)?;
+    UnixDatagram::from_std(socket)
 }
 
 fn colour() -> bool {
@@ -198,7 +271,7 @@ fn complain(text: String) {
     };
     // Without a thread there is no sender, and nothing to wait for.
     let _ = thread::Builder::new().spawn(print);
-    let _ = printed.recv_timeout(PRINTING);
+    let _ = printed.recv_timeout(PATIENCE);
 }
 
 /// Completes on the first signal. The second ends the process at once.

@@ -398,3 +398,18 @@ async fn in_a_terminal_it_is_in_colour() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_read_of_a_report_changes_nothing_in_its_verdict() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    for works in [true, false] {
+        let [mut closed, mut full] = Process::start_unprinted(&variables, &["check"]);
+        assert_eq!(closed.ended().await, (Some(i32::from(!works)), String::new()));
+        let (code, told) = full.ended().await;
+        assert_eq!(code, Some(1));
+        assert_eq!(told, "wolkvox-bot: the output can't be written: No space left on device (os error 28)\n");
+        // The last thing that is looked at.
+        variables.insert("STATE_FILE", "/".to_owned());
+    }
+}

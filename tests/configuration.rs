@@ -581,7 +581,7 @@ async fn a_wrong_token_ends_the_process_with_an_error_that_names_the_variable() 
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("DISCORD_TOKEN", "a-wrong-one".to_owned());
     let (code, told) = Process::start(&variables, &[]).ended().await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(told.contains("DISCORD_TOKEN: Discord does not accept it."), "{told}");
 }
 
@@ -591,10 +591,10 @@ async fn in_a_spanish_locale_it_says_in_spanish_why_it_can_not_start() {
     for (change, code, expected) in [
         (
             ("DISCORD_TOKEN", "wrong"),
-            1,
+            2,
             "wolkvox-bot terminó. DISCORD_TOKEN: Discord no lo acepta.\n    Cópialo de nuevo",
         ),
-        (("DISCORD_GUILD_ID", "4711000000000000000"), 1, "DISCORD_GUILD_ID: el bot no está en ese servidor"),
+        (("DISCORD_GUILD_ID", "4711000000000000000"), 2, "DISCORD_GUILD_ID: el bot no está en ese servidor"),
         (
             ("DISCORD_GUILD_ID", "42"),
             2,
@@ -632,5 +632,16 @@ async fn help_version_and_unknown_arguments_work_as_people_expect() {
         assert_eq!(ended, Some(code), "{argument}");
         let printed = if code == 0 { process.log.text() } else { told };
         assert!(printed.contains(expected), "{argument}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_end_quietly_where_nobody_reads_them_and_with_one_line_where_they_can_not_be_written() {
+    for argument in ["--help", "--version"] {
+        let [mut closed, mut full] = Process::start_unprinted(&HashMap::new(), &[argument]);
+        assert_eq!(closed.ended().await, (Some(0), String::new()));
+        let (code, told) = full.ended().await;
+        assert_eq!(code, Some(1));
+        assert_eq!(told, "wolkvox-bot: the output can't be written: No space left on device (os error 28)\n");
     }
 }

@@ -287,7 +287,7 @@ async fn a_record_that_can_not_be_used_is_refused_with_a_remedy() {
     for (path, words) in [(&place.folder, "is a directory"), (&damaged, "is damaged"), (&missing, "does not exist")] {
         place.variables.insert("STATE_FILE", path.to_str().unwrap().to_owned());
         let (code, told) = place.start().ended().await;
-        assert_eq!(code, Some(1));
+        assert_eq!(code, Some(2));
         assert!(told.contains("STATE_FILE: ") && told.contains(words), "{told}");
         let mut check = Process::start(&place.variables, &["check"]);
         assert_eq!(check.ended().await.0, Some(1));

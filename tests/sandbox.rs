@@ -21,26 +21,35 @@ use std::path::{Path, PathBuf};
 use std::process::{Stdio, exit};
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use futures_util::FutureExt as _;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::{Config, DefaultEditor};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines, Stdin};
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::runtime::Builder;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use wolkvox_bot::agent::AgentId;
 use wolkvox_bot::app::App;
 use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{Report, check};
 use wolkvox_bot::config::{Draft, VARIABLES};
+use wolkvox_bot::limits::Limits;
 use wolkvox_bot::telemetry::{self, Filter, Format};
 
 use support::bot::{Log, check_secrets, check_stand_ins, variables};
 use support::discord::{self, AUDIT_CHANNEL, Actor, Discord, second_supervisor, stranger, supervisor};
 use support::wolkvox::{BUSY, Fate, Wolkvox, listing};
 
+/// The columns of a terminal that nobody has made wider.
+const COLUMNS: usize = 80;
+
 /// Prints a line.
 macro_rules! tell {
-    ($($text:tt)*) => { printed(writeln!(stdout(), $($text)*)) };
+    () => { tell!("") };
+    ($($text:tt)*) => { print("", 0, &format!($($text)*), str::to_owned) };
 }
 
 const INTRO: &str = "\
@@ -83,16 +92,16 @@ const MOODS: [Choice<Mood>; 9] = [
     ("garbage", "toggles and answers with a web page", |_| Fate::Say(200, "text/html", b"<html>Oops</html>".to_vec())),
 ];
 
-/// The agents in Wolkvox's listing: number, name, whether they are enabled.
+/// The agents in Wolkvox's listing: number, name, whether they are enabled. None has the name of one of the people.
 const AGENTS: [(u64, &str, &str); 10] = [
-    (1001, "Ana Gómez", "yes"),
+    (1001, "Luis Gómez", "yes"),
     (1002, "João Peña", "yes"),
     (1003, "Luciana Araújo", "yes"),
     (1004, "Mariana Núñez", "yes"),
     (1005, "José Ángel Muñoz", "yes"),
     (1006, "Conceição Gonçalves", "yes"),
     (1007, "Andrés Ibáñez", "yes"),
-    (1008, "Ana María Ordóñez", "no"),
+    (1008, "Luz Ordóñez", "no"),
     (1009, "Sebastião Magalhães", "yes"),
     (2001, "Nicolás Güiraldes", "yes"),
 ];
@@ -113,7 +122,7 @@ const TOUR: [(&str, &[&str], &str); 19] = [
     ("Unknown: no answer in time", &["wolkvox silent", "/mute 1004"], "unknown"),
     ("Unknown: an answer that nobody can read", &["wolkvox garbage", "/mute 1005"], "unknown"),
     ("Unknown: the bot is killed during the call, and started again", &["wolkvox ok", "kill 1006"], "unknown"),
-    ("Agents by name: what Discord suggests while somebody types", &["find pena", "find ana"], "found"),
+    ("Agents by name: what Discord suggests while somebody types", &["find pena", "find lu"], "found"),
     ("In Spanish: replies come in the language of the person's Discord", &["lang es", "/mute 1003"], "done"),
     ("In Portuguese", &["lang pt", "as stranger", "/mute 1003"], "denied"),
     ("The audit channel: everything that was, or may have been, toggled", &["audit"], "posted"),
@@ -130,7 +139,11 @@ fn main() {
             drop(runtime);
             clear(Path::new(folder));
         }
-        _ => runtime.block_on(be_the_sandbox()),
+        _ => {
+            runtime.block_on(be_the_sandbox());
+            // Somebody may still be waiting for a line.
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -138,7 +151,7 @@ async fn be_the_sandbox() {
     let mut sandbox = Sandbox::start().await;
     tell!("{}\n{INTRO}", sandbox.paint(BOLD, "wolkvox-bot sandbox"));
     if stdin().is_terminal() {
-        tell!("Type /mute 1001 for a start, help for the rest, quit or Ctrl-D to end.\n");
+        tell!("Type /mute 1001 for a start, help for the rest, quit or Ctrl+C to end.\n");
         sandbox.converse().await;
     } else {
         tell!("This tour shows what can come of a command. In a terminal you type yourself.\n");
@@ -171,7 +184,7 @@ fn clear(folder: &Path) {
 }
 
 /// Whoever reads the output may have seen enough, as `head` has: then this ends, quietly.
-fn printed<T>(result: io::Result<T>) -> T {
+fn printed(result: io::Result<()>) {
     result.unwrap_or_else(|error| {
         if error.kind() == ErrorKind::BrokenPipe {
             exit(0);
@@ -179,6 +192,78 @@ fn printed<T>(result: io::Result<T>) -> T {
         let _ = writeln!(stderr(), "The sandbox ended: what it shows can't be written: {error}");
         exit(1);
     })
+}
+
+/// Prints text in lines that fit into the terminal: each begins with the margin, and what does not fit goes on below,
+/// further in. Each is painted.
+fn print(margin: &str, indent: usize, text: &str, paint: impl Fn(&str) -> String) {
+    let room = COLUMNS - width(margin);
+    for line in text.split('\n') {
+        for (number, line) in wrap(line, room, room - indent).iter().enumerate() {
+            let indent = if number == 0 { 0 } else { indent };
+            printed(writeln!(stdout(), "{margin}{:indent$}{}", "", paint(line)));
+        }
+    }
+}
+
+/// What is typed at the prompt.
+enum Keyboard {
+    /// A terminal that both sees the prompt and gives the lines.
+    Editor(DefaultEditor),
+    /// What is shown goes elsewhere, or no line can be edited where it is shown.
+    Lines(Lines<BufReader<Stdin>>),
+}
+
+impl Keyboard {
+    fn new() -> Self {
+        if stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
+            // Lines that are pasted are obeyed one after the other.
+            let config = Config::builder().auto_add_history(true).bracketed_paste(false).build();
+            Self::Editor(DefaultEditor::with_config(config).unwrap())
+        } else {
+            Self::Lines(BufReader::new(tokio::io::stdin()).lines())
+        }
+    }
+
+    /// What is typed while a command is carried out stands at the next prompt, and not in the middle of what is shown.
+    fn unechoed(&self) -> Option<Unechoed> {
+        let Self::Editor(_) = self else { return None };
+        let before = tcgetattr(stdin()).ok()?;
+        let mut unechoed = before.clone();
+        unechoed.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &unechoed).ok()?;
+        Some(Unechoed(before))
+    }
+
+    /// The next line, `None` after Ctrl+C, Ctrl+D or the end of the input, and the keyboard for the one after it.
+    async fn line(self, prompt: String, interrupts: &mut Signal) -> (Option<String>, Self) {
+        match self {
+            // On a thread of its own: the stand-ins go on meanwhile. Ctrl+C is a key there.
+            Self::Editor(mut editor) => {
+                spawn_blocking(move || (editor.readline(&prompt).ok(), Self::Editor(editor))).await.unwrap()
+            }
+            Self::Lines(mut lines) => {
+                printed(write!(stdout(), "{prompt}").and_then(|()| stdout().flush()));
+                let line = tokio::select! {
+                    line = lines.next_line() => line.ok().flatten(),
+                    _ = interrupts.recv() => None,
+                };
+                if line.is_none() {
+                    tell!();
+                }
+                (line, Self::Lines(lines))
+            }
+        }
+    }
+}
+
+/// While there is one, the terminal does not show what is typed. It was like this before.
+struct Unechoed(Termios);
+
+impl Drop for Unechoed {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
+    }
 }
 
 const BOLD: u8 = 1;
@@ -233,15 +318,19 @@ impl Sandbox {
     }
 
     async fn converse(&mut self) {
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        loop {
-            printed(write!(stdout(), "{}", self.prompt()).and_then(|()| stdout().flush()));
-            match lines.next_line().await.unwrap().as_deref().map(str::trim) {
-                None => return tell!(),
-                Some("quit" | "exit") => return,
+        // Ctrl+C while a command is carried out; that is finished first.
+        let mut interrupts = signal(SignalKind::interrupt()).unwrap();
+        let mut keyboard = Keyboard::new();
+        while interrupts.recv().now_or_never().is_none() {
+            let (line, same) = keyboard.line(self.prompt(), &mut interrupts).await;
+            keyboard = same;
+            match line.as_deref().map(str::trim) {
+                None | Some("quit" | "exit") => return,
                 Some("") => {}
                 Some(line) => {
+                    let unechoed = keyboard.unechoed();
                     self.obey(line).await;
+                    drop(unechoed);
                     tell!();
                 }
             }
@@ -291,6 +380,7 @@ impl Sandbox {
 
     async fn mute(&mut self, agent: &str) -> String {
         let Some(agent) = self.agent(agent) else { return String::new() };
+        self.begin_typing(&agent.to_string()).await;
         self.exchange(agent, |discord, person| discord.mute(person, agent)).await
     }
 
@@ -301,7 +391,7 @@ impl Sandbox {
         if agent.is_none() {
             let (min, max) = (AgentId::MIN, AgentId::MAX);
             self.note(&format!("Discord itself takes no agent_id but a whole number from {min} to {max}"));
-            self.note("to look for a name: find ana");
+            self.note("to look for a name: find lu");
         }
         agent
     }
@@ -309,6 +399,7 @@ impl Sandbox {
     /// `/mute`, and the bot is killed as soon as Wolkvox has the request.
     async fn kill_during_a_call(&mut self, agent: &str) -> String {
         let Some(agent) = self.agent(agent) else { return String::new() };
+        self.begin_typing(&agent.to_string()).await;
         self.wolkvox.next([Fate::Silent]);
         let exchange = self.begin(agent, |discord, person| discord.mute(person, agent)).await;
         let called = tokio::select! {
@@ -317,6 +408,10 @@ impl Sandbox {
         };
         if called {
             self.kill().await;
+            let seconds = Limits::default().look_again.as_secs();
+            self.note(&format!(
+                "{seconds} s after the command it looks whether anybody is left on \"thinking…\", and tells them"
+            ));
         } else {
             self.wolkvox.state(|state| state.fates.clear());
             self.note("there was no call, so the bot was not killed");
@@ -397,10 +492,10 @@ impl Sandbox {
         audited(&self.log).unwrap()
     }
 
-    /// What Discord suggests while a name is being typed.
-    async fn find(&self, typed: &str) -> String {
+    /// The first letter or digit of an agent is typed, as it is before every command. It makes the bot ask Wolkvox for
+    /// the agents' names; the rest is typed when that is over.
+    async fn begin_typing(&self, typed: &str) {
         self.wolkvox.state(|state| state.agents = Some(listing(&AGENTS)));
-        // The first letter makes the bot fetch the directory; the rest is typed when that is over.
         let first = self.discord.type_agent(&self.person, &typed.chars().take(1).collect::<String>());
         self.discord.finished(first).await;
         if self.person.roles.contains(&discord::SUPERVISOR_ROLE) {
@@ -408,6 +503,11 @@ impl Sandbox {
                 |log: &Log| log.lines()[self.bot.begun..].iter().any(|line| line.contains("the agent directory"));
             self.log.until("the directory is fetched", fetched).await;
         }
+    }
+
+    /// What Discord suggests while a name is being typed.
+    async fn find(&self, typed: &str) -> String {
+        self.begin_typing(typed).await;
         let answer = self.discord.type_agent(&self.person, typed);
         let shown = self.discord.finished(answer).await.shown.unwrap();
         let choices = shown["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -422,11 +522,11 @@ impl Sandbox {
     }
 
     async fn check(&self) -> String {
-        let mut out = stdout();
-        let report = Report::new(&mut out, self.colour);
+        let mut report = Vec::new();
         let settings = self.settings();
         let draft = Draft::from_lookup(|name| settings.get(name).cloned());
-        let works = printed(check(draft, report).await);
+        let works = check(draft, Report::new(&mut report, self.colour)).await.unwrap();
+        String::from_utf8(report).unwrap().lines().for_each(|line| print("", 6, line, str::to_owned));
         if works { "works" } else { "fails" }.to_owned()
     }
 
@@ -440,7 +540,10 @@ impl Sandbox {
     fn switch_language(&mut self, word: &str) {
         if let Some((_, name, locale)) = self.choose(&LANGUAGES, word) {
             self.person.locale = locale;
-            self.note(&format!("your Discord is in {name}"));
+            self.note(&format!(
+                "your own Discord is in {name} now: the bot answers you in {name}, whoever you are. Wolkvox's message \
+                 stays as it came, and the audit channel has the server's language, which is Spanish here."
+            ));
         }
     }
 
@@ -479,7 +582,8 @@ impl Sandbox {
             0 => "no request reached Wolkvox".to_owned(),
             _ => format!("{}, {}", count(requests, "request"), count(toggled, "toggle")),
         };
-        tell!("  microphone {agent}: {} · {story}", self.paint(colour, state));
+        let text = format!("microphone {agent}: {} · {story}", self.paint(colour, state));
+        print("  ", 0, &text, str::to_owned);
     }
 
     /// An even number of toggles leaves it open, as it was.
@@ -492,7 +596,8 @@ impl Sandbox {
         for agent in toggled.into_iter().chain(AGENTS.map(|(agent, ..)| agent)).collect::<BTreeSet<_>>() {
             let (colour, state) = self.microphone(agent);
             let name = AGENTS.iter().find(|(known, ..)| *known == agent).map_or("", |(_, name, _)| name);
-            tell!("  {} {agent}  {name}", self.paint(colour, &format!("{state:<5}")));
+            let text = format!("{} {agent}  {name}", self.paint(colour, &format!("{state:<5}")));
+            print("  ", 0, &text, str::to_owned);
         }
     }
 
@@ -510,48 +615,44 @@ impl Sandbox {
 
     fn show_log(&mut self) {
         let lines = self.log.lines();
-        lines[self.logged..].iter().for_each(|line| tell!("{}", self.paint(DIM, line)));
+        lines[self.logged..].iter().for_each(|line| print("", 2, line, |line| self.paint(DIM, line)));
         self.logged = lines.len();
     }
 
     fn help(&self) {
-        let entry = |word: &str, what: &str| tell!("  {word:<18} {what}");
+        let entry = |word: &str, what: &str| print("  ", 19, &format!("{word:<18} {what}"), str::to_owned);
         entry("/mute 1001", "press the MUTE button in agent 1001's application");
         entry("press", "press the button under the bot's last question");
-        entry("kill 1001", "/mute 1001, and the bot is killed and restarted meanwhile");
-        entry("kill", "the bot is killed and restarted, between two calls");
-        entry("find ana", "type a name instead of a number: what Discord suggests");
+        entry("find lu", "type a name instead of a number: what Discord suggests");
+        entry("kill [1001]", "the bot is killed and restarted, in mid-call with a number");
         for (word, who, _) in PEOPLE {
             entry(&format!("as {word}"), &format!("you are {who}"));
         }
-        for (word, name, _) in LANGUAGES {
-            entry(&format!("lang {word}"), &format!("your Discord is in {name}"));
-        }
+        let [words, names] = [LANGUAGES.map(|(word, ..)| word), LANGUAGES.map(|(_, name, _)| name)];
+        entry(&format!("lang {}", words.join("|")), &format!("your own Discord is in {}", names.join(", ")));
         for (word, what, _) in MOODS {
             entry(&format!("wolkvox {word}"), &format!("Wolkvox {what}"));
         }
-        entry("mics", "the microphones, muted or open");
-        entry("audit", "the latest lines in the audit channel");
-        entry("log", "what the bot has logged since the last time");
+        entry("mics, audit, log", "the microphones, the audit channel, what the bot logged");
         entry("check", "what wolkvox-bot check says here");
-        entry("quit", "or Ctrl-D");
+        entry("quit", "or Ctrl+C, Ctrl+D");
     }
 
     /// A word of the sandbox itself.
     fn note(&self, text: &str) {
-        tell!("{}", self.paint(DIM, &format!("  {text}")));
+        print("  ", 0, text, |line| self.paint(DIM, line));
     }
 
     /// A line in the channel.
     fn say(&self, style: u8, text: &str) {
-        tell!("  │ {}", self.paint(style, text));
+        print("  │ ", 0, text, |line| self.paint(style, line));
     }
 
     /// A message as Discord would draw it.
     fn show(&self, message: &str) {
         for line in message.lines() {
             let (style, line) = line.strip_prefix("-# ").map_or((0, line), |small| (DIM, small));
-            wrap(line).iter().for_each(|line| self.say(style, &self.draw(line)));
+            self.say(style, &self.draw(line));
         }
     }
 
@@ -681,17 +782,30 @@ async fn serve(wolkvox: Wolkvox, listener: TcpListener) {
     }
 }
 
-/// Lines that fit into a terminal of 80 columns with the channel's margin.
-fn wrap(text: &str) -> Vec<String> {
+/// Lines of no more than so many columns, the first and the others. A longer word is cut.
+fn wrap(text: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
+    let mut room = first;
     for word in text.split(' ') {
         let line = lines.last_mut().unwrap();
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 76 {
-            lines.push(word.to_owned());
-        } else {
-            *line += if line.is_empty() { "" } else { " " };
+        let taken = if line.is_empty() { 0 } else { width(line) + 1 };
+        if taken + width(word) <= room {
+            *line += if taken == 0 { "" } else { " " };
             *line += word;
+            continue;
         }
+        room = others;
+        let word = match width(word) > room {
+            true => word.chars().take(room - 1).chain(['…']).collect(),
+            false => word.to_owned(),
+        };
+        if taken == 0 { *line = word } else { lines.push(word) }
     }
     lines
+}
+
+/// How many columns a text takes. Colours take none.
+fn width(text: &str) -> usize {
+    let coloured = text.split('\x1b').skip(1).filter_map(|part| Some(1 + part.split_once('m')?.0.len() + 1));
+    text.chars().count() - coloured.sum::<usize>()
 }

@@ -1,13 +1,57 @@
 //! Starting: who the bot is, where it is, and what it says when that is wrong.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::net::UnixDatagram;
+use tokio::time::timeout;
 use wolkvox_bot::config::Config;
 
-use crate::support::bot::{Bot, World, draft};
-use crate::support::discord::{APPLICATION, Fate, State, supervisor};
+use crate::support::bot::{Bot, Process, World, check_secrets, draft, held_call, variables};
+use crate::support::discord::{APPLICATION, Discord, Fate, Gateway, Order, State, supervisor};
+use crate::support::wolkvox::{SUCCESS, Wolkvox};
+
+/// The exit code of the process, and what it says last, with these variables changed and a prepared Discord.
+async fn ending(prepare: impl FnOnce(&mut State), change: &[(&'static str, &str)]) -> (Option<i32>, String) {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(prepare);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let mut process = Process::start(&variables, &[]);
+    let (code, told) = process.ended().await;
+    check_secrets(&format!("{}{told}", process.log.text()));
+    (code, told)
+}
+
+/// systemd's end of NOTIFY_SOCKET, with the name that the bot is given.
+fn systemd(name: &str) -> UnixDatagram {
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    };
+    let socket = std::os::unix::net::UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    UnixDatagram::from_std(socket).unwrap()
+}
+
+/// The next thing that systemd is told.
+async fn told(systemd: &UnixDatagram) -> String {
+    let mut message = [0; 1000];
+    let received = timeout(Duration::from_secs(30), systemd.recv(&mut message)).await.expect("systemd is told");
+    String::from_utf8(message[..received.unwrap()].to_vec()).unwrap()
+}
+
+const CONNECTING: &str = "STATUS=Connecting to Discord";
+const READY: &str = "READY=1\nSTATUS=Connected to Discord, ready for commands";
+
+const MENDED_BY_A_PERSON: Option<i32> = Some(2);
+const MAY_PASS: Option<i32> = Some(1);
 
 #[tokio::test]
 async fn a_wrong_discord_token_ends_it_naming_the_variable() {
@@ -69,6 +113,80 @@ async fn discord_out_of_reach_for_too_long_at_start_is_an_error() {
         assert!(error.starts_with("Discord could not be reached for 1 s."), "{error}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn nothing_restarts_a_bot_whose_settings_at_discord_are_wrong() {
+    for change in [("DISCORD_TOKEN", "wrong"), ("DISCORD_GUILD_ID", "4711000000000000000")] {
+        let (code, told) = ending(|_| {}, &[change]).await;
+        assert_eq!(code, MENDED_BY_A_PERSON, "{told}");
+        assert!(told.contains(change.0), "{told}");
+    }
+    let (code, told) = ending(|state| state.without_commands_scope = true, &[]).await;
+    assert_eq!(code, MENDED_BY_A_PERSON, "{told}");
+    for final_code in [4004, 4010, 4011, 4012, 4013, 4014] {
+        let (code, told) = ending(|state| state.gateway = Gateway::Closes(final_code), &[]).await;
+        assert_eq!(code, MENDED_BY_A_PERSON, "{final_code}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_at_start_is_final_unless_discord_may_think_better_of_it() {
+    for (refusal, code) in [
+        (Fate::Refuse(400, 50035), MENDED_BY_A_PERSON),
+        (Fate::Refuse(405, 0), MENDED_BY_A_PERSON),
+        (Fate::Refuse(408, 0), MAY_PASS),
+        // All the commands that may be made in a day.
+        (Fate::Refuse(400, 30034), MAY_PASS),
+    ] {
+        let (ended, told) = ending(|state| state.other_fates.extend([Fate::Accept, refusal.clone()]), &[]).await;
+        assert_eq!(ended, code, "{refusal:?}: {told}");
+        assert!(told.contains("Discord refused to let the bot start"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_restarts_a_bot_whose_state_file_can_not_be_used() {
+    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-startup-{}", fastrand::u64(..)));
+    fs::create_dir(&folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let newer = Connection::open(path("newer.db")).unwrap();
+    newer.pragma_update(None, "user_version", 1000).unwrap();
+    newer.close().unwrap();
+    fs::write(path("damaged.db"), "not a database ".repeat(100)).unwrap();
+    let locked = Connection::open(path("locked.db")).unwrap();
+    locked.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    for (file, words, code) in [
+        (path(""), "is a directory", MENDED_BY_A_PERSON),
+        (path("missing/record.db"), "does not exist", MENDED_BY_A_PERSON),
+        // Where nobody may make a file, not even root.
+        ("/sys/record.db".to_owned(), "can't be written", MENDED_BY_A_PERSON),
+        (path("damaged.db"), "is damaged", MENDED_BY_A_PERSON),
+        (path("newer.db"), "by a newer version", MENDED_BY_A_PERSON),
+        // The other program may end.
+        (path("locked.db"), "is locked", MAY_PASS),
+    ] {
+        let (ended, told) = ending(|_| {}, &[("STATE_FILE", &file)]).await;
+        assert!(told.contains("STATE_FILE: ") && told.contains(words), "{told}");
+        assert_eq!(ended, code, "{told}");
+    }
+    drop(locked);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_bot_that_could_not_reach_discord_may_be_started_again() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
+    let no_rest = |state: &mut State| state.other_fates.extend(vec![Fate::Refuse(503, 0); 50]);
+    let a_login_page = |state: &mut State| state.other_fates.extend(vec![Fate::Page(403); 50]);
+    let no_gateway = |state: &mut State| state.gateway = Gateway::Refuses;
+    for down in [no_rest, a_login_page, no_gateway] {
+        World::run_unconnected(shorter, down, async |world| {
+            let error = world.bot.ended().await.unwrap_err();
+            assert!(!error.only_a_person_can_mend(), "{error}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -168,4 +286,69 @@ async fn a_page_in_discords_place_at_start_is_no_refusal_of_the_token() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn systemd_is_told_what_the_bot_is_doing_from_the_start_to_the_end() {
+    let name = format!("wolkvox-bot-test-{}", fastrand::u64(..));
+    let file = std::env::temp_dir().join(&name).to_str().unwrap().to_owned();
+    for name in [file.clone(), format!("@{name}")] {
+        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+        let systemd = systemd(&name);
+        let mut variables = variables(&discord, &wolkvox);
+        variables.insert("NOTIFY_SOCKET", name);
+        discord.state(|state| state.gateway = Gateway::Refuses);
+        let mut process = Process::start(&variables, &[]);
+        assert_eq!(told(&systemd).await, CONNECTING);
+        // The command is registered, and still nobody could use it.
+        process.runs_until_logged("the connection to Discord was lost").await;
+        assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        discord.state(|state| state.gateway = Gateway::Serves);
+        assert_eq!(told(&systemd).await, READY);
+        let (command, held) = process.runs(held_call(&discord, &wolkvox)).await;
+        discord.order(|| Order::Drop);
+        assert_eq!(told(&systemd).await, "STATUS=The connection to Discord was lost, reconnecting");
+        assert_eq!(told(&systemd).await, READY);
+        process.signal("TERM");
+        let stopping = "STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished";
+        assert_eq!(told(&systemd).await, stopping);
+        assert!(process.is_running());
+        held.notify_one();
+        assert!(discord.reply(command).await.starts_with(SUCCESS));
+        assert_eq!(process.ended().await, (Some(0), String::new()));
+        assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
+async fn systemd_that_does_not_read_for_a_while_holds_nobody_up_and_is_told_then() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let name = format!("@wolkvox-bot-test-{}", fastrand::u64(..));
+    let systemd = systemd(&name);
+    let other = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    other.connect_addr(&SocketAddr::from_abstract_name(&name[1..]).unwrap()).unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send(b"STATUS=another service").is_ok() {}
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("NOTIFY_SOCKET", name);
+    let mut process = Process::start(&variables, &[]);
+    process.runs(discord.until_ready(1)).await;
+    assert!(process.runs(discord.reply(discord.mute(&supervisor(), 1001))).await.starts_with(SUCCESS));
+    while told(&systemd).await != READY {}
+    while other.send(b"STATUS=another service").is_ok() {}
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn a_service_manager_that_is_not_there_is_named_in_the_log_and_stops_nobody() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("NOTIFY_SOCKET", "/run/nobody/notify".to_owned());
+    let mut process = Process::start(&variables, &[]);
+    process.runs_until_logged("(NOTIFY_SOCKET): No such file or directory").await;
+    process.runs(discord.until_ready(1)).await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await, (Some(0), String::new()));
 }

@@ -155,7 +155,7 @@ async fn an_error_ends_it_though_nobody_reads_what_it_prints() {
     let (mut process, unread) = Process::start_unread(&variables(&discord, &wolkvox), &[], true);
     discord.until_ready(1).await;
     discord.order(|| Order::Close(4004));
-    assert_eq!(process.ended().await.0, Some(1));
+    assert_eq!(process.ended().await.0, Some(2));
     drop(unread);
 }
 

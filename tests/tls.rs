@@ -116,7 +116,7 @@ async fn without_any_authority_the_bot_and_check_say_where_to_get_them() {
     assert!(told.contains("FAIL  Wolkvox: no certificate authorities were found on this machine"), "{told}");
     assert!(told.contains("ca-certificates") && told.contains("SSL_CERT_FILE"), "{told}");
     let (code, told) = Process::start(&variables, &[]).ended().await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(told.contains("no certificate authorities were found on this machine"), "{told}");
 }
 

@@ -53,6 +53,8 @@ pub struct Gateway<'a> {
     pub token: &'a SecretString,
     /// How long it may be without a ready connection before it gives up.
     pub give_up_after: Duration,
+    /// Is told when interactions begin to come in, and when they no longer do.
+    pub tell: &'a (dyn Fn(bool) + Sync),
 }
 
 /// Why the bot can't go on.
@@ -157,7 +159,10 @@ impl Gateway<'_> {
                 pause = backoff.pause().mul_f64(1.0 + fastrand::f64() / 4.0);
             }
             match (ready_since, &mut state.session) {
-                (Some(_), _) => state.down_since = Instant::now(),
+                (Some(_), _) => {
+                    state.down_since = Instant::now();
+                    (self.tell)(false);
+                }
                 // The address to resume at may be what is out of reach.
                 (None, Some(session)) => session.resume_url = None,
                 (None, None) => {}
@@ -318,10 +323,12 @@ impl Gateway<'_> {
                         let resume_url = ready.resume_gateway_url.as_deref().and_then(address);
                         state.session = Some(Session { id: ready.session_id, resume_url, seq: None });
                         state.ready_since = Some(Instant::now());
+                        (self.tell)(true);
                         tracing::info!("connected to Discord, ready for commands");
                     }
                     "RESUMED" => {
                         state.ready_since = Some(Instant::now());
+                        (self.tell)(true);
                         tracing::info!("connected to Discord again");
                     }
                     _ => {}

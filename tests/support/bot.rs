@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, PipeReader, Write as _, pipe};
 use std::pin::Pin;
@@ -351,6 +352,17 @@ impl Process {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(directory);
         Self::spawn(command, variables)
+    }
+
+    /// With standard output closed by its reader, as by a `head` that has seen enough, and then on a full disk.
+    pub fn start_unprinted(variables: &HashMap<&'static str, String>, arguments: &[&str]) -> [Self; 2] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (_, closed) = pipe().unwrap();
+        [closed.into(), full.into()].map(|stdout: Stdio| {
+            let mut command = Command::new(binary());
+            command.args(arguments).current_dir(std::env::temp_dir()).stdout(stdout).stderr(Stdio::piped());
+            Self::spawn_printing(command, variables)
+        })
     }
 
     /// A command that becomes the binary, such as one that has a signal ignored before.
