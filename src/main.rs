@@ -1,10 +1,6 @@
 //! The program: reads the arguments and the configuration, starts the log, runs the bot, and tells systemd of it.
 
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IsTerminal as _, Stdout, Write, stderr, stdout};
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram as StdUnixDatagram};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -214,10 +210,10 @@ fn is_not_written(error: &io::Error) -> ExitCode {
 /// Tells the service manager what the bot is doing, where that wants to know it (sd_notify(3)): systemd with
 /// `Type=notify`. Never holds the bot up: while nobody reads, only this waits.
 ///
-/// The crate sd-notify blocks then, and does not know sockets without a file.
+/// The crate sd-notify blocks then.
 async fn tell_systemd(mut state: watch::Receiver<State>) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let socket = match notify_socket(&name) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let socket = match UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket)) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
     };
@@ -233,17 +229,6 @@ async fn tell_systemd(mut state: watch::Receiver<State>) {
             return;
         }
     }
-}
-
-fn notify_socket(name: &OsStr) -> io::Result<UnixDatagram> {
-    let address = match name.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-        _ => SocketAddr::from_pathname(name),
-    };
-    let socket = StdUnixDatagram::unbound()?;
-    socket.connect_addr(&address?)?;
-    socket.set_nonblocking(true)?;
-    UnixDatagram::from_std(socket)
 }
 
 fn colour() -> bool {

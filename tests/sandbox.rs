@@ -36,7 +36,6 @@ use wolkvox_bot::app::App;
 use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{Report, check};
 use wolkvox_bot::config::{Draft, VARIABLES};
-use wolkvox_bot::limits::Limits;
 use wolkvox_bot::telemetry::{self, Filter, Format};
 
 use support::bot::{Log, check_secrets, check_stand_ins, variables};
@@ -408,10 +407,6 @@ impl Sandbox {
         };
         if called {
             self.kill().await;
-            let seconds = Limits::default().look_again.as_secs();
-            self.note(&format!(
-                "{seconds} s after the command it looks whether anybody is left on \"thinking…\", and tells them"
-            ));
         } else {
             self.wolkvox.state(|state| state.fates.clear());
             self.note("there was no call, so the bot was not killed");

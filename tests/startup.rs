@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -29,15 +27,10 @@ async fn ending(prepare: impl FnOnce(&mut State), change: &[(&'static str, &str)
     (code, told)
 }
 
-/// systemd's end of NOTIFY_SOCKET, with the name that the bot is given.
-fn systemd(name: &str) -> UnixDatagram {
-    let address = match name.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(name),
-    };
-    let socket = std::os::unix::net::UnixDatagram::bind_addr(&address.unwrap()).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    UnixDatagram::from_std(socket).unwrap()
+/// systemd's end of NOTIFY_SOCKET, and the path that the bot is given.
+fn systemd() -> (UnixDatagram, String) {
+    let path = std::env::temp_dir().join(format!("wolkvox-bot-test-{}", fastrand::u64(..)));
+    (UnixDatagram::bind(&path).unwrap(), path.to_str().unwrap().to_owned())
 }
 
 /// The next thing that systemd is told.
@@ -290,48 +283,43 @@ async fn a_page_in_discords_place_at_start_is_no_refusal_of_the_token() {
 
 #[tokio::test]
 async fn systemd_is_told_what_the_bot_is_doing_from_the_start_to_the_end() {
-    let name = format!("wolkvox-bot-test-{}", fastrand::u64(..));
-    let file = std::env::temp_dir().join(&name).to_str().unwrap().to_owned();
-    for name in [file.clone(), format!("@{name}")] {
-        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-        let systemd = systemd(&name);
-        let mut variables = variables(&discord, &wolkvox);
-        variables.insert("NOTIFY_SOCKET", name);
-        discord.state(|state| state.gateway = Gateway::Refuses);
-        let mut process = Process::start(&variables, &[]);
-        assert_eq!(told(&systemd).await, CONNECTING);
-        // The command is registered, and still nobody could use it.
-        process.runs_until_logged("the connection to Discord was lost").await;
-        assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
-        discord.state(|state| state.gateway = Gateway::Serves);
-        assert_eq!(told(&systemd).await, READY);
-        let (command, held) = process.runs(held_call(&discord, &wolkvox)).await;
-        discord.order(|| Order::Drop);
-        assert_eq!(told(&systemd).await, "STATUS=The connection to Discord was lost, reconnecting");
-        assert_eq!(told(&systemd).await, READY);
-        process.signal("TERM");
-        let stopping = "STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished";
-        assert_eq!(told(&systemd).await, stopping);
-        assert!(process.is_running());
-        held.notify_one();
-        assert!(discord.reply(command).await.starts_with(SUCCESS));
-        assert_eq!(process.ended().await, (Some(0), String::new()));
-        assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    }
-    fs::remove_file(file).unwrap();
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let (systemd, path) = systemd();
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("NOTIFY_SOCKET", path.clone());
+    discord.state(|state| state.gateway = Gateway::Refuses);
+    let mut process = Process::start(&variables, &[]);
+    assert_eq!(told(&systemd).await, CONNECTING);
+    // The command is registered, and still nobody could use it.
+    process.runs_until_logged("the connection to Discord was lost").await;
+    assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    discord.state(|state| state.gateway = Gateway::Serves);
+    assert_eq!(told(&systemd).await, READY);
+    let (command, held) = process.runs(held_call(&discord, &wolkvox)).await;
+    discord.order(|| Order::Drop);
+    assert_eq!(told(&systemd).await, "STATUS=The connection to Discord was lost, reconnecting");
+    assert_eq!(told(&systemd).await, READY);
+    process.signal("TERM");
+    let stopping = "STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished";
+    assert_eq!(told(&systemd).await, stopping);
+    assert!(process.is_running());
+    held.notify_one();
+    assert!(discord.reply(command).await.starts_with(SUCCESS));
+    assert_eq!(process.ended().await, (Some(0), String::new()));
+    assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
 async fn systemd_that_does_not_read_for_a_while_holds_nobody_up_and_is_told_then() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let name = format!("@wolkvox-bot-test-{}", fastrand::u64(..));
-    let systemd = systemd(&name);
+    let (systemd, path) = systemd();
     let other = std::os::unix::net::UnixDatagram::unbound().unwrap();
-    other.connect_addr(&SocketAddr::from_abstract_name(&name[1..]).unwrap()).unwrap();
+    other.connect(&path).unwrap();
     other.set_nonblocking(true).unwrap();
     while other.send(b"STATUS=another service").is_ok() {}
     let mut variables = variables(&discord, &wolkvox);
-    variables.insert("NOTIFY_SOCKET", name);
+    variables.insert("NOTIFY_SOCKET", path.clone());
     let mut process = Process::start(&variables, &[]);
     process.runs(discord.until_ready(1)).await;
     assert!(process.runs(discord.reply(discord.mute(&supervisor(), 1001))).await.starts_with(SUCCESS));
@@ -339,6 +327,7 @@ async fn systemd_that_does_not_read_for_a_while_holds_nobody_up_and_is_told_then
     while other.send(b"STATUS=another service").is_ok() {}
     process.signal("TERM");
     assert_eq!(process.ended().await, (Some(0), String::new()));
+    fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
