@@ -1,27 +1,30 @@
-# syntax=docker/dockerfile:1
-
-# Debian 12 to build and Debian 12 to run, so that the C library is the same.
-FROM rust:1-bookworm AS build
+# Debian 13 to build and Debian 13 to run, so that the C library is the same.
+FROM rust:1-trixie AS build
 WORKDIR /src
 # Tests, sandbox and benchmarks are not needed: cargo looks for their files only when it builds them.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo ./.cargo
 COPY src ./src
-# Both caches outlive the build, so that the dependencies are compiled once and not at every change. The
-# binary is copied out at once, because a cache is no part of the image. Cargo tells what has changed
-# by the files' times, and a fresh checkout can be older than the cache: hence the touch.
+# Both caches outlive the build, so that the dependencies are compiled once and not at every change. The second has a name,
+# because without one it would be shared with everybody who builds in /src/target, and with what an older Debian left
+# there. The binary is copied out at once, because a cache is no part of the image. Cargo tells what has changed by the
+# files' times, and a fresh checkout can be older than the cache: hence the touch.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,target=/src/target,sharing=locked \
+    --mount=type=cache,id=wolkvox-bot-trixie,target=/src/target,sharing=locked \
     find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin wolkvox-bot \
     && install -D target/release/wolkvox-bot /out/wolkvox-bot
-# For the record: writable for the unprivileged user, and for group 0, which any other user id of OpenShift's has.
-RUN install -d -m 0770 -o 65532 -g 0 /out/data
+# For the record: writable for the unprivileged user, and for group 0, which any other user id of OpenShift's has. One level
+# down, because a builder may give the folder that it is told to copy another mode, but not those in it.
+RUN install -d -m 0770 -o 65532 -g 0 /out/volumes/data
 
 # No shell, no package manager: the C library, the certificates of the public authorities, and the bot.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM gcr.io/distroless/cc-debian13:nonroot
 COPY --from=build /out/wolkvox-bot /usr/local/bin/wolkvox-bot
-COPY --from=build --chown=65532:0 /out/data /data
+COPY --from=build --chown=65532:0 /out/volumes/ /
+# The base image starts in its user's home, which any other user id may not enter: the bot would warn that it can't look for
+# .env there.
+WORKDIR /
 ENV STATE_FILE=/data/wolkvox-bot.db
 VOLUME /data
 # "nonroot", as a number, so that Kubernetes can see that it is not root.
