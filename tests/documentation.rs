@@ -1,35 +1,144 @@
-//! README, `.env.example` and the code say the same of every variable.
+//! Both guides, `.env.example` and the code say the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use wolkvox_bot::config::VARIABLES;
+use wolkvox_bot::reply::{self, Language};
+
+const ENGLISH: &str = "README.md";
+const SPANISH: &str = ".github/README.es.md";
+const FOR_DEVELOPERS: &str = ".github/CONTRIBUTING.md";
 
 fn read(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// A heading, what stands below it up to the next one, and its code blocks.
+#[derive(Default)]
+struct Section {
+    level: usize,
+    heading: String,
+    prose: Vec<String>,
+    code: Vec<String>,
+}
+
+fn sections(text: &str) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut in_code = false;
+    for line in text.lines() {
+        let level = line.bytes().take_while(|byte| *byte == b'#').count();
+        if line.starts_with("```") {
+            in_code = !in_code;
+        } else if !in_code && level > 0 {
+            sections.push(Section { level, heading: line[level..].trim().to_owned(), ..Section::default() });
+        } else {
+            let section = sections.last_mut().expect("a heading at the top");
+            if in_code { &mut section.code } else { &mut section.prose }.push(line.to_owned());
+        }
+    }
+    sections
+}
+
+impl Section {
+    /// What stands between backticks: names, values and commands, which are the same in every language.
+    fn names(&self) -> BTreeSet<String> {
+        self.prose.join(" ").split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// Without comments and the blanks before them.
+    fn commands(&self) -> Vec<&str> {
+        self.code.iter().map(|line| line.split("  #").next().unwrap().trim_end()).collect()
+    }
+
+    /// The fragment of a link to it, as GitHub makes it.
+    fn anchor(&self) -> String {
+        let kept = self.heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
+    }
+}
+
+/// The rows of the table of variables: name, default, meaning.
+fn variables(text: &str) -> Vec<(String, String)> {
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let name = cells.next()?.strip_suffix('`')?;
+        let is_variable = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        is_variable.then(|| (name.to_owned(), cells.next().unwrap_or_default().to_owned()))
+    };
+    text.lines().filter_map(row).collect()
 }
 
 #[test]
-fn the_readme_has_a_row_for_every_variable_and_no_other() {
-    let readme = read("README.md");
-    let rows: Vec<(String, String)> = readme
-        .lines()
-        .filter_map(|line| {
-            let mut cells = line.strip_prefix("| `")?.split(" | ");
-            let name = cells.next()?.strip_suffix('`')?;
-            let is_variable = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-            is_variable.then(|| (name.to_owned(), cells.next().unwrap_or_default().to_owned()))
-        })
-        .collect();
-    let expected: Vec<(String, String)> = VARIABLES
-        .iter()
-        .map(|variable| {
-            let default = match (variable.required, variable.default) {
-                (true, _) => "yes".to_owned(),
-                (false, "") => "–".to_owned(),
-                (false, default) => format!("`{default}`"),
-            };
-            (variable.name.to_owned(), default)
-        })
-        .collect();
-    assert_eq!(rows, expected);
+fn each_guide_has_a_row_for_every_variable_and_no_other() {
+    for (guide, yes) in [(ENGLISH, "yes"), (SPANISH, "sí")] {
+        let default = |required: bool, default: &str| match (required, default) {
+            (true, _) => yes.to_owned(),
+            (false, "") => "–".to_owned(),
+            (false, default) => format!("`{default}`"),
+        };
+        let expected: Vec<_> = VARIABLES
+            .iter()
+            .map(|variable| (variable.name.to_owned(), default(variable.required, variable.default)))
+            .collect();
+        assert_eq!(variables(&read(guide)), expected, "{guide}");
+    }
+}
+
+#[test]
+fn the_guides_have_the_same_sections_with_the_same_names_and_commands() {
+    let (english, spanish) = (sections(&read(ENGLISH)), sections(&read(SPANISH)));
+    for (english, spanish) in english.iter().zip(&spanish) {
+        let where_ = format!("{:?} and {:?}", english.heading, spanish.heading);
+        assert_eq!(english.level, spanish.level, "{where_}");
+        assert_eq!(english.names(), spanish.names(), "{where_}");
+        assert_eq!(english.commands(), spanish.commands(), "{where_}");
+    }
+    assert_eq!(english.len(), spanish.len());
+}
+
+#[test]
+fn the_guides_quote_replies_as_they_are() {
+    let replies = read("tests/replies.txt");
+    for (guide, language) in [(ENGLISH, Language::English), (SPANISH, Language::Spanish)] {
+        let sections = sections(&read(guide));
+        let table = sections.iter().find(|section| section.prose.iter().any(|line| line.contains("@beto"))).unwrap();
+        let text = table.prose.join("\n");
+        assert!(text.contains(&format!("**{}**", reply::go_on(language))), "{guide}");
+        // Beginnings in bold, and a piece in italics.
+        let bold =
+            text.split("**").skip(1).step_by(2).filter(|bold| bold.ends_with(':')).map(|bold| format!("**{bold}**"));
+        let text = text.replace("**", "");
+        let italic = text.split('*').skip(1).step_by(2).map(str::to_owned);
+        let quoted: Vec<String> = bold.chain(italic).collect();
+        assert_eq!(quoted.len(), 6, "{guide}: {quoted:?}");
+        for quoted in quoted {
+            assert!(replies.contains(&quoted), "{guide}: {quoted}");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for guide in [ENGLISH, SPANISH, FOR_DEVELOPERS] {
+        let text = read(guide);
+        let anchors: BTreeSet<String> = sections(&text).iter().map(Section::anchor).collect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(guide);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            match link.strip_prefix('#') {
+                Some(anchor) => assert!(anchors.contains(anchor), "{guide}: {link}"),
+                None if link.starts_with("https://") => {}
+                None => assert!(folder.parent().unwrap().join(link).exists(), "{guide}: {link}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_names_the_two_commands() {
+    let readme = read(ENGLISH);
+    assert!(readme.len() <= 14 * 1024, "{}", readme.len());
+    assert!(readme.contains("cargo run --example sandbox") && readme.contains("cargo test"));
 }
 
 #[test]
@@ -62,10 +171,4 @@ fn every_variable_in_the_example_is_explained() {
             explained = false;
         }
     }
-}
-
-#[test]
-fn the_readme_names_the_two_commands() {
-    let readme = read("README.md");
-    assert!(readme.contains("cargo run --example sandbox") && readme.contains("cargo test"));
 }
