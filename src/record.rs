@@ -124,6 +124,17 @@ pub enum Ownership {
     TakenOver,
 }
 
+/// What came of beginning a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is written.
+    Written,
+    /// Nothing was written: this toggle stands in the way.
+    InTheWay(OtherToggle),
+    /// Nothing was written: this process took the command over from a dead one, and tells the person.
+    Inherited,
+}
+
 /// A toggle by another process, alive or dead, that still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherToggle {
@@ -217,19 +228,24 @@ impl Record {
     }
 
     /// Before the first answer is sent: writes the command, and its toggle as one under way, unless the latest other
-    /// toggle of the agent that still counts, by whichever process, `stands_in_the_way`. Then nothing is written, and
-    /// that is returned.
+    /// toggle of the agent that still counts, by whichever process, `stands_in_the_way`. To be used once for a command.
     pub async fn begin(
         &self,
         command: &Command,
         stands_in_the_way: impl FnOnce(&OtherToggle) -> bool + Send + 'static,
-    ) -> Result<Option<OtherToggle>, Unavailable> {
+    ) -> Result<Begun, Unavailable> {
+        const INHERITED: &str = "SELECT EXISTS (SELECT 1 FROM commands WHERE interaction = ?1 AND owner = ?2)";
         const LATEST: &str = "SELECT command, by_user, since_ms, certainty FROM toggles
             WHERE agent = ?1 AND command <> ?2 AND (until_ms IS NULL OR until_ms > ?3) AND certainty <> ?4
             ORDER BY since_ms DESC LIMIT 1";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
         self.transaction(move |transaction, me| {
-            let key = (command.agent.get().cast_signed(), command.interaction.get().cast_signed(), now(), NOT_TOGGLED);
+            let interaction = command.interaction.get().cast_signed();
+            // Discord may deliver it here when the copy that had it is dead: what that left must not be overwritten.
+            if transaction.prepare_cached(INHERITED)?.query_row((interaction, me.owner), |row| row.get(0))? {
+                return Ok(Begun::Inherited);
+            }
+            let key = (command.agent.get().cast_signed(), interaction, now(), NOT_TOGGLED);
             let toggle = |row: &Row<'_>| {
                 let certainty = certainty(&row.get::<_, String>("certainty")?);
                 Ok(OtherToggle {
@@ -241,11 +257,11 @@ impl Record {
             };
             let latest = transaction.prepare_cached(LATEST)?.query_row(key, toggle).optional()?;
             if let Some(latest) = latest.filter(stands_in_the_way) {
-                return Ok(Some(latest));
+                return Ok(Begun::InTheWay(latest));
             }
             write_command(transaction, me, &command)?;
             write_toggle(transaction, me, &command, (Certainty::UnderWay, None))?;
-            Ok(None)
+            Ok(Begun::Written)
         })
         .await
     }

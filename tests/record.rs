@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::bot::{Process, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, State, second_supervisor, supervisor};
+use crate::support::discord::{Discord, Fate, Gateway, Order, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
 /// Stand-ins, and variables with a record in a folder of its own.
@@ -524,5 +524,34 @@ async fn somebody_who_only_reads_the_file_keeps_nothing_up() {
     assert!(!process.log.text().contains("can't be written"), "{}", process.log.text());
     drop(reader);
     drop(process);
+    place.clear();
+}
+
+#[tokio::test]
+async fn a_command_that_was_taken_over_stays_taken_over_when_it_is_delivered_late() {
+    let place = Place::new().await;
+    let mut first = place.connected(1).await;
+    let of_first = place.discord.state(|state| state.connected.keys().next().copied());
+    let mut second = place.connected(2).await;
+    // The second one loses its connection, so that it gets the command only when the first one is dead.
+    place.discord.state(|state| {
+        state.gateway = Gateway::Refuses;
+        let others = state.connected.iter().filter(|(connection, _)| Some(**connection) != of_first);
+        others.for_each(|(_, orders)| orders.send(Order::Drop).unwrap());
+        state.edit_fates.extend(vec![Fate::Refuse(503, 0); 1000]);
+    });
+    place.discord.until("one is not connected", |state| state.connected.len() == 1).await;
+    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
+    first.signal("KILL");
+    first.ended().await;
+    second.runs_until_logged("left open by a process that ended").await;
+    place.discord.state(|state| state.gateway = Gateway::Serves);
+    second.runs_until_logged("delivered after it was taken over, left alone").await;
+    place.kill(second).await;
+    place.discord.state(|state| state.edit_fates.clear());
+    let mut third = place.start();
+    let text = third.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    drop(third);
     place.clear();
 }

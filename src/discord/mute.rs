@@ -22,7 +22,7 @@ use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::record::{Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
+use crate::record::{Begun, Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
 use crate::reply::{self, Agent, Before, Language};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{CallReport, QueuedCall};
@@ -45,6 +45,8 @@ enum Plan {
     Ask { agent: Agent, conflict: Conflict },
     /// Toggle.
     Toggle(Box<Toggle>, QueuedCall),
+    /// Nothing: it is told already as the command of a process that died.
+    Leave,
 }
 
 /// A toggle on its way.
@@ -100,6 +102,9 @@ pub(super) async fn execute(context: &Context, interaction: &Interaction, receiv
         }
         Plan::Ask { agent, conflict } => ask(context, interaction, received, &agent, &conflict).await,
         Plan::Toggle(planned, call) => toggle(context, interaction, received, progress, *planned, call).await,
+        Plan::Leave => {
+            tracing::info!(interaction_id = %interaction.callback.id, "delivered after it was taken over, left alone");
+        }
     }
 }
 
@@ -152,8 +157,13 @@ async fn plan(context: &Context, interaction: &Interaction, received: Moment) ->
     let (user, guards) = (*user_id, !recent_toggles.window().is_zero());
     let in_the_way = move |latest: &OtherToggle| guards && stands_in_the_way(latest.command, latest.by, user, consent);
     let begun = record.begin(&command, in_the_way).await;
-    let is_recorded = matches!(begun, Ok(None) | Err(Unavailable::Late));
-    let conflict = begun.map_or(conflict, |latest| latest.map(other_conflict));
+    let is_recorded = matches!(begun, Ok(Begun::Written) | Err(Unavailable::Late));
+    let conflict = match begun {
+        Ok(Begun::Written) => None,
+        Ok(Begun::InTheWay(latest)) => Some(other_conflict(latest)),
+        Ok(Begun::Inherited) => return Plan::Leave,
+        Err(_) => conflict,
+    };
     let Some(conflict) = conflict else {
         let reservation = reservation.unwrap_or_else(reserve);
         return Plan::Toggle(Box::new(Toggle { agent, reservation, command, is_recorded }), call);
