@@ -451,11 +451,12 @@ impl Record {
     }
 
     /// Removes what nothing needs any more, and every trace of it from the file and the log beside it. Returns the
-    /// commands of this process that were still open after 15 minutes; they are not open any more.
+    /// commands of this process that were still open after 15 minutes; they are not open any more. What was taken over
+    /// stays for 15 minutes from then on: however old it is, it has no audit record yet.
     pub async fn tidy(&self) -> Result<Vec<Command>, Unavailable> {
         // What lies too far ahead is from before the clock was set back.
-        const EXPIRED: &str = "DELETE FROM commands
-            WHERE owner = ?3 AND received_ms NOT BETWEEN ?1 AND ?2 RETURNING *";
+        const EXPIRED: &str = "DELETE FROM commands WHERE owner = ?3 AND received_ms NOT BETWEEN ?1 AND ?2
+            AND interaction NOT IN (SELECT interaction FROM taken_over) RETURNING *";
         const REST: [&str; 4] = [
             "UPDATE commands SET token = '' WHERE token <> '' AND received_ms NOT BETWEEN ?1 AND ?2",
             "DELETE FROM toggles WHERE coalesce(until_ms, since_ms) NOT BETWEEN ?1 AND ?2",

@@ -555,3 +555,36 @@ async fn a_command_that_was_taken_over_stays_taken_over_when_it_is_delivered_lat
     drop(third);
     place.clear();
 }
+
+/// A command whose process was killed during the call, long ago.
+async fn interrupted_long_ago(place: &Place) -> u64 {
+    let process = place.connected(1).await;
+    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
+    place.kill(process).await;
+    let connection = rusqlite::Connection::open(place.folder.join("record.db")).unwrap();
+    connection.execute_batch("UPDATE commands SET received_ms = received_ms - 20 * 60 * 1000").unwrap();
+    command
+}
+
+#[tokio::test]
+async fn a_toggle_of_long_ago_is_in_a_log_even_if_the_next_process_dies_before_it_says_so() {
+    let place = Place::new().await;
+    let command = interrupted_long_ago(&place).await;
+    place.discord.state(|state| state.look_fates.extend(vec![Fate::Stall; 10]));
+    let mut next = place.start();
+    next.runs_until_logged("left open by a process that ended").await;
+    let token = place.discord.interaction(command).token;
+    let tidied = async {
+        while contains(&place.folder, &token) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    next.runs(tidied).await;
+    place.kill(next).await;
+    place.discord.state(|state| state.look_fates.clear());
+    let mut last = place.start();
+    let log = last.log.clone();
+    assert_eq!(last.runs(log.outcome_in_text(command)).await, "unknown");
+    drop(last);
+    place.clear();
+}

@@ -422,7 +422,7 @@ async fn what_nothing_needs_any_more_is_removed_and_the_open_commands_among_it_a
          UPDATE toggles SET since_ms = since_ms - 901000, until_ms = until_ms - 961000 WHERE command = 1;
          UPDATE questions SET asked_ms = asked_ms - 901000;
          UPDATE last_toggles SET at_ms = at_ms - 29 * 86400000;
-         INSERT INTO taken_over VALUES (1, 1, 1)",
+         INSERT INTO taken_over VALUES (9, 1, 1)",
     )
     .await;
     let expired = one.tidy().await.unwrap();
