@@ -550,7 +550,7 @@ async fn deliver(context: &Context, interaction: &Interaction, received: Moment,
     let deadline = received.lenient_deadline(limits.delivery);
     let why = tokio::select! {
         biased;
-        _ = record.finish(callback.id), if is_void => "its 15 minutes are over".to_owned(),
+        () = finish(context, callback.id), if is_void => "its 15 minutes are over".to_owned(),
         delivered = response::deliver(rest, callback, &reply, *visibility, deadline, limits) => {
             finish(context, callback.id).await;
             match delivered {
