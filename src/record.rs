@@ -289,7 +289,7 @@ impl Record {
             let ownership = write_command(transaction, me, &command)?;
             match toggle {
                 Some((certainty, until)) => write_toggle(transaction, me, &command, (certainty, Some(until)))?,
-                None => void_toggle(transaction, me, command.interaction, command.agent)?,
+                None => void_toggle(transaction, me, command.interaction)?,
             }
             let agent = command.agent.get().cast_signed();
             match &command.stage {
@@ -313,21 +313,13 @@ impl Record {
     pub async fn settle_toggle(
         &self,
         command: InteractionId,
-        agent: AgentId,
         toggle: Option<(Certainty, SystemTime)>,
     ) -> Result<(), Unavailable> {
-        const SETTLE: &str = "UPDATE toggles SET certainty = ?4, since_ms = ?5, until_ms = ?6
-            WHERE agent = ?1 AND command = ?2 AND owner = ?3";
+        const SETTLE: &str = "UPDATE toggles SET certainty = ?3, since_ms = ?4, until_ms = ?5
+            WHERE command = ?1 AND owner = ?2";
         self.transaction(move |transaction, me| {
-            let Some((certainty, until)) = toggle else { return void_toggle(transaction, me, command, agent) };
-            let values = (
-                agent.get().cast_signed(),
-                command.get().cast_signed(),
-                me.owner,
-                certainty_name(certainty),
-                now(),
-                millis(until),
-            );
+            let Some((certainty, until)) = toggle else { return void_toggle(transaction, me, command) };
+            let values = (command.get().cast_signed(), me.owner, certainty_name(certainty), now(), millis(until));
             transaction.prepare_cached(SETTLE)?.execute(values).map(drop)
         })
         .await

@@ -6,7 +6,7 @@ use tokio::process::Command;
 use wolkvox_bot::config::Config;
 
 use crate::support::bot::{Process, World, binary, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, Order, supervisor};
+use crate::support::discord::{Discord, Fate, Order, second_supervisor, supervisor};
 use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
 
 const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.";
@@ -186,6 +186,26 @@ async fn a_panic_before_the_call_is_answered_and_takes_nobody_along() {
         assert_eq!(world.wolkvox.toggles(1002), 0);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_panic_before_the_first_answer_leaves_no_toggle_that_others_are_asked_about() {
+    let record = std::env::temp_dir().join(format!("wolkvox-bot-test-panic-{}.db", fastrand::u64(..)));
+    let path = record.clone();
+    World::run_with(
+        |config| config.state_file = Some(path),
+        async |world| {
+            world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(503, 0)));
+            world.trap.set("a first answer failed");
+            let broken = world.discord.mute(&supervisor(), 1001);
+            let text = world.discord.reply(broken).await;
+            assert!(text.starts_with("**Not sent:** something broke in the bot."), "{text}");
+            let text = world.discord.reply(world.discord.mute(&second_supervisor(), 1001)).await;
+            assert!(text.starts_with(SUCCESS), "{text}");
+        },
+    )
+    .await;
+    std::fs::remove_file(record).unwrap();
 }
 
 #[tokio::test]

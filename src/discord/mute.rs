@@ -171,7 +171,7 @@ async fn plan(context: &Context, interaction: &Interaction, received: Moment) ->
     drop((call, reservation));
     if is_recorded {
         // Only what was written late is there to be taken back.
-        let _ = tokio::join!(record.settle_toggle(callback.id, agent.id, None), record.finish(callback.id));
+        let _ = tokio::join!(record.settle_toggle(callback.id, None), record.finish(callback.id));
     }
     Plan::Ask { agent, conflict }
 }
@@ -355,7 +355,7 @@ async fn unacknowledged(
         _ => None,
     };
     let until = reservation.settle(certainty);
-    let _ = record.settle_toggle(command.interaction, agent.id, certainty.zip(until)).await;
+    let _ = record.settle_toggle(command.interaction, certainty.zip(until)).await;
     progress.reach(Milestone::Unacknowledged);
     audit(interaction, Some(agent.id), "unacknowledged", None);
     if let Unacknowledged::Somewhere | Unacknowledged::Unknown(_) = why {
@@ -437,7 +437,10 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
     let (agent, outcome, audited) = match progress.latest() {
         Milestone::Unanswered => {
             let text = reply::not_sent(interaction.language, NotSent::Fault);
-            let answered = respond(context, interaction, &response::private(text), received).await;
+            let text = response::private(text);
+            let answered = respond(context, interaction, &text, received);
+            // It may be written down as under way.
+            let (answered, _) = tokio::join!(answered, record.settle_toggle(id, None));
             audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
             finish(context, id).await;
             return;
@@ -454,7 +457,7 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
         // As the guard counts it here.
         let until = SystemTime::now() + context.recent_toggles.window();
         let toggle = outcome.may_have_toggled().then_some((Certainty::Perhaps, until));
-        let _ = record.settle_toggle(id, agent.id, toggle).await;
+        let _ = record.settle_toggle(id, toggle).await;
         audit(interaction, Some(agent.id), outcome.name(), None);
     }
     let reply = outcome_reply(interaction.language, &agent, &outcome, None);
