@@ -223,12 +223,20 @@ async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
 }
 
 #[tokio::test]
-async fn a_panic_while_the_result_is_told_is_answered_too() {
+async fn a_panic_while_the_result_is_told_is_answered_too_and_with_that_result() {
     World::run(async |world| {
         world.trap.set("mute");
         let broken = world.discord.mute(&supervisor(), 1001);
         let text = world.discord.reply(broken).await;
-        assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+        assert!(text.starts_with("Wolkvox reported success"), "{text}");
+        assert_eq!(world.log.outcome(broken).await, "done");
+        // The result was told, and Discord's answer to that was lost.
+        world.discord.state(|state| state.edit_fates.push_back(Fate::CutAfter));
+        world.trap.set("the result could not be delivered");
+        let broken = world.discord.mute(&supervisor(), 1003);
+        world.discord.until("it is told again", |state| state.interactions[&broken].edits == 2).await;
+        let told = world.discord.interaction(broken).history;
+        assert!(told[0].starts_with(SUCCESS) && told[1].starts_with("Wolkvox reported success"), "{told:?}");
         assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
     })
     .await;

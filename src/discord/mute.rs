@@ -74,8 +74,8 @@ enum Milestone {
     Acknowledged(Agent),
     /// The call has begun.
     Called(Agent),
-    /// The call is over, and its audit record is being written.
-    Reported(Agent),
+    /// The outcome is known, and its audit record is being written.
+    Reported(Agent, Outcome),
 }
 
 impl Progress {
@@ -409,7 +409,7 @@ async fn report(
     report: &CallReport,
     before: Option<Before>,
 ) {
-    progress.reach(Milestone::Reported(agent.clone()));
+    progress.reach(Milestone::Reported(agent.clone(), report.outcome.clone()));
     publish(context, interaction, received, agent, report);
     let reply = outcome_reply(interaction.language, agent, &report.outcome, before);
     deliver(context, interaction, received, reply, report.outcome.name()).await;
@@ -451,7 +451,8 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
         }
         Milestone::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
         Milestone::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
-        Milestone::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
+        // This outcome, and no other, may have been told.
+        Milestone::Reported(agent, outcome) => (agent, outcome, true),
     };
     if !audited {
         // As the guard counts it here.
@@ -460,7 +461,9 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
         let _ = record.settle_toggle(id, toggle).await;
         audit(interaction, Some(agent.id), outcome.name(), None);
     }
-    let reply = outcome_reply(interaction.language, &agent, &outcome, None);
+    // Not in Wolkvox's words: what broke may be what was made of them.
+    let own_words = reply::outcome_in_own_words(interaction.language, agent.id, &outcome);
+    let reply = Reply { text: own_words.clone(), own_words };
     deliver(context, interaction, received, reply, outcome.name()).await;
 }
 
