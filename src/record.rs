@@ -335,10 +335,15 @@ impl Record {
     pub async fn also_elsewhere(&self, command: InteractionId) -> Result<bool, Unavailable> {
         const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM commands WHERE interaction = ?1 AND owner <> ?2)
             OR EXISTS (SELECT 1 FROM toggles WHERE command = ?1 AND owner <> ?2)";
-        self.transaction(move |transaction, me| {
-            transaction.prepare_cached(ELSEWHERE)?.query_row((command.get().cast_signed(), me.owner), |row| row.get(0))
-        })
-        .await
+        self.query(ELSEWHERE, command).await
+    }
+
+    /// Whether another process's first answer to the same command was accepted, and the person has not been told yet
+    /// what came of it: that process tells it, or who takes its place.
+    pub async fn told_elsewhere(&self, command: InteractionId) -> Result<bool, Unavailable> {
+        const TOLD: &str = "SELECT EXISTS
+            (SELECT 1 FROM commands WHERE interaction = ?1 AND owner <> ?2 AND stage <> 'answering')";
+        self.query(TOLD, command).await
     }
 
     /// Writes that `to` is asked, by the answer to `command`, whether to reverse the toggle `about`.
@@ -470,6 +475,14 @@ impl Record {
         // Nothing is lost if that fails: the next one does it. So the commands are returned in any case.
         let _ = self.run(Worker::clean, Some(PATIENCE)).await;
         Ok(expired)
+    }
+
+    /// A question about one command.
+    async fn query(&self, sql: &'static str, command: InteractionId) -> Result<bool, Unavailable> {
+        self.transaction(move |transaction, me| {
+            transaction.prepare_cached(sql)?.query_row((command.get().cast_signed(), me.owner), |row| row.get(0))
+        })
+        .await
     }
 
     /// A statement about one command of this process.

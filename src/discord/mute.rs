@@ -368,11 +368,15 @@ async fn unacknowledged(
 /// while is told what is true whoever answers later. Never over an answer that is there, so it is looked before each
 /// try.
 async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) {
-    let Context { rest, limits, stop, .. } = context;
+    let Context { rest, limits, stop, record, .. } = context;
     let callback = &interaction.callback;
     // A bot that stops looks at once.
     let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
     let tell = || async {
+        // Between the look and the edit another copy could tell the outcome, which the edit would then replace.
+        if let Ok(true) = record.told_elsewhere(callback.id).await {
+            return Ok(());
+        }
         if let Original::Thinking = rest.original(callback).await? {
             rest.edit_original(callback, &response::edit(&text)).await?;
             let interaction_id = callback.id;
