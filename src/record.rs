@@ -124,6 +124,17 @@ pub enum Ownership {
     TakenOver,
 }
 
+/// What came of beginning a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is written.
+    Written,
+    /// Nothing was written: this toggle stands in the way.
+    InTheWay(OtherToggle),
+    /// Nothing was written: this process took the command over from a dead one, and tells the person.
+    Inherited,
+}
+
 /// A toggle by another process, alive or dead, that still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherToggle {
@@ -217,19 +228,24 @@ impl Record {
     }
 
     /// Before the first answer is sent: writes the command, and its toggle as one under way, unless the latest other
-    /// toggle of the agent that still counts, by whichever process, `stands_in_the_way`. Then nothing is written, and
-    /// that is returned.
+    /// toggle of the agent that still counts, by whichever process, `stands_in_the_way`. To be used once for a command.
     pub async fn begin(
         &self,
         command: &Command,
         stands_in_the_way: impl FnOnce(&OtherToggle) -> bool + Send + 'static,
-    ) -> Result<Option<OtherToggle>, Unavailable> {
+    ) -> Result<Begun, Unavailable> {
+        const INHERITED: &str = "SELECT EXISTS (SELECT 1 FROM commands WHERE interaction = ?1 AND owner = ?2)";
         const LATEST: &str = "SELECT command, by_user, since_ms, certainty FROM toggles
             WHERE agent = ?1 AND command <> ?2 AND (until_ms IS NULL OR until_ms > ?3) AND certainty <> ?4
             ORDER BY since_ms DESC LIMIT 1";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
         self.transaction(move |transaction, me| {
-            let key = (command.agent.get().cast_signed(), command.interaction.get().cast_signed(), now(), NOT_TOGGLED);
+            let interaction = command.interaction.get().cast_signed();
+            // Discord may deliver it here when the copy that had it is dead: what that left must not be overwritten.
+            if transaction.prepare_cached(INHERITED)?.query_row((interaction, me.owner), |row| row.get(0))? {
+                return Ok(Begun::Inherited);
+            }
+            let key = (command.agent.get().cast_signed(), interaction, now(), NOT_TOGGLED);
             let toggle = |row: &Row<'_>| {
                 let certainty = certainty(&row.get::<_, String>("certainty")?);
                 Ok(OtherToggle {
@@ -241,11 +257,11 @@ impl Record {
             };
             let latest = transaction.prepare_cached(LATEST)?.query_row(key, toggle).optional()?;
             if let Some(latest) = latest.filter(stands_in_the_way) {
-                return Ok(Some(latest));
+                return Ok(Begun::InTheWay(latest));
             }
             write_command(transaction, me, &command)?;
             write_toggle(transaction, me, &command, (Certainty::UnderWay, None))?;
-            Ok(None)
+            Ok(Begun::Written)
         })
         .await
     }
@@ -273,7 +289,7 @@ impl Record {
             let ownership = write_command(transaction, me, &command)?;
             match toggle {
                 Some((certainty, until)) => write_toggle(transaction, me, &command, (certainty, Some(until)))?,
-                None => void_toggle(transaction, me, command.interaction, command.agent)?,
+                None => void_toggle(transaction, me, command.interaction)?,
             }
             let agent = command.agent.get().cast_signed();
             match &command.stage {
@@ -297,21 +313,13 @@ impl Record {
     pub async fn settle_toggle(
         &self,
         command: InteractionId,
-        agent: AgentId,
         toggle: Option<(Certainty, SystemTime)>,
     ) -> Result<(), Unavailable> {
-        const SETTLE: &str = "UPDATE toggles SET certainty = ?4, since_ms = ?5, until_ms = ?6
-            WHERE agent = ?1 AND command = ?2 AND owner = ?3";
+        const SETTLE: &str = "UPDATE toggles SET certainty = ?3, since_ms = ?4, until_ms = ?5
+            WHERE command = ?1 AND owner = ?2";
         self.transaction(move |transaction, me| {
-            let Some((certainty, until)) = toggle else { return void_toggle(transaction, me, command, agent) };
-            let values = (
-                agent.get().cast_signed(),
-                command.get().cast_signed(),
-                me.owner,
-                certainty_name(certainty),
-                now(),
-                millis(until),
-            );
+            let Some((certainty, until)) = toggle else { return void_toggle(transaction, me, command) };
+            let values = (command.get().cast_signed(), me.owner, certainty_name(certainty), now(), millis(until));
             transaction.prepare_cached(SETTLE)?.execute(values).map(drop)
         })
         .await
@@ -327,10 +335,15 @@ impl Record {
     pub async fn also_elsewhere(&self, command: InteractionId) -> Result<bool, Unavailable> {
         const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM commands WHERE interaction = ?1 AND owner <> ?2)
             OR EXISTS (SELECT 1 FROM toggles WHERE command = ?1 AND owner <> ?2)";
-        self.transaction(move |transaction, me| {
-            transaction.prepare_cached(ELSEWHERE)?.query_row((command.get().cast_signed(), me.owner), |row| row.get(0))
-        })
-        .await
+        self.query(ELSEWHERE, command).await
+    }
+
+    /// Whether another process's first answer to the same command was accepted, and the person has not been told yet
+    /// what came of it: that process tells it, or who takes its place.
+    pub async fn told_elsewhere(&self, command: InteractionId) -> Result<bool, Unavailable> {
+        const TOLD: &str = "SELECT EXISTS
+            (SELECT 1 FROM commands WHERE interaction = ?1 AND owner <> ?2 AND stage <> 'answering')";
+        self.query(TOLD, command).await
     }
 
     /// Writes that `to` is asked, by the answer to `command`, whether to reverse the toggle `about`.
@@ -435,11 +448,12 @@ impl Record {
     }
 
     /// Removes what nothing needs any more, and every trace of it from the file and the log beside it. Returns the
-    /// commands of this process that were still open after 15 minutes; they are not open any more.
+    /// commands of this process that were still open after 15 minutes; they are not open any more. What was taken over
+    /// stays for 15 minutes from then on: however old it is, it has no audit record yet.
     pub async fn tidy(&self) -> Result<Vec<Command>, Unavailable> {
         // What lies too far ahead is from before the clock was set back.
-        const EXPIRED: &str = "DELETE FROM commands
-            WHERE owner = ?3 AND received_ms NOT BETWEEN ?1 AND ?2 RETURNING *";
+        const EXPIRED: &str = "DELETE FROM commands WHERE owner = ?3 AND received_ms NOT BETWEEN ?1 AND ?2
+            AND interaction NOT IN (SELECT interaction FROM taken_over) RETURNING *";
         const REST: [&str; 4] = [
             "UPDATE commands SET token = '' WHERE token <> '' AND received_ms NOT BETWEEN ?1 AND ?2",
             "DELETE FROM toggles WHERE coalesce(until_ms, since_ms) NOT BETWEEN ?1 AND ?2",
@@ -461,6 +475,14 @@ impl Record {
         // Nothing is lost if that fails: the next one does it. So the commands are returned in any case.
         let _ = self.run(Worker::clean, Some(PATIENCE)).await;
         Ok(expired)
+    }
+
+    /// A question about one command.
+    async fn query(&self, sql: &'static str, command: InteractionId) -> Result<bool, Unavailable> {
+        self.transaction(move |transaction, me| {
+            transaction.prepare_cached(sql)?.query_row((command.get().cast_signed(), me.owner), |row| row.get(0))
+        })
+        .await
     }
 
     /// A statement about one command of this process.

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::support::bot::{Process, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, State, second_supervisor, supervisor};
+use crate::support::discord::{Discord, Fate, Gateway, Order, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
 /// Stand-ins, and variables with a record in a folder of its own.
@@ -196,40 +199,86 @@ async fn of_two_copies_on_one_record_one_tells_the_people_of_the_other() {
     place.clear();
 }
 
+/// A command that two copies had: one was accepted and calls Wolkvox, of the other nobody knows whether it was. Returns
+/// whether that is the second one.
+async fn one_calls_and_one_does_not_know(place: &Place, [first, second]: [&Process; 2]) -> (u64, Arc<Notify>, bool) {
+    place.discord.until_ready(2).await;
+    place.discord.state(|state| {
+        state.first_answer_fates.extend([Fate::Accept, Fate::Stall, Fate::Stall, Fate::Stall, Fate::Stall])
+    });
+    let (command, held) = held_call(&place.discord, &place.wolkvox).await;
+    let acknowledged = "discord::mute: acknowledged";
+    let second_calls = tokio::select! {
+        () = first.log.until_contains(acknowledged) => false,
+        () = second.log.until_contains(acknowledged) => true,
+    };
+    (command, held, second_calls)
+}
+
 #[tokio::test]
 async fn of_a_command_that_two_copies_had_both_of_which_died_the_outcome_is_told() {
     let mut place = Place::new().await;
     place.variables.insert("RUST_LOG", "debug".to_owned());
-    let [mut first, mut second] = [place.start(), place.start()];
-    place.discord.until_ready(2).await;
-    // One is accepted and calls Wolkvox; of the other nobody knows whether it was.
-    place.discord.state(|state| {
-        state.first_answer_fates.extend([Fate::Accept, Fate::Stall, Fate::Stall, Fate::Stall, Fate::Stall])
-    });
-    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
-    let [log, other_log] = [first.log.clone(), second.log.clone()];
-    let acknowledged = "discord::mute: acknowledged";
-    let other_was_accepted = tokio::select! {
-        () = log.until_contains(acknowledged) => false,
-        () = other_log.until_contains(acknowledged) => true,
-    };
-    if other_was_accepted {
-        std::mem::swap(&mut first, &mut second);
+    let [mut calls, mut other] = [place.start(), place.start()];
+    let (command, _held, swap) = one_calls_and_one_does_not_know(&place, [&calls, &other]).await;
+    if swap {
+        std::mem::swap(&mut calls, &mut other);
     }
-    second.signal("KILL");
-    second.ended().await;
+    other.signal("KILL");
+    other.ended().await;
     let mut next = place.start();
+    next.runs_until_logged("left open by a process that ended").await;
+    calls.signal("KILL");
+    calls.ended().await;
     let text = next.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Not sent from here:** the bot was interrupted"), "{text}");
-    first.signal("KILL");
-    first.ended().await;
-    let log = next.log.clone();
-    next.runs(log.until_contains(r#"outcome="unknown""#)).await;
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    next.runs_until_logged(r#"outcome="unknown""#).await;
+    drop(next);
+    place.clear();
+}
+
+#[tokio::test]
+async fn what_a_copy_with_another_record_told_leaves_the_outcome_open() {
+    let mut place = Place::new().await;
+    place.variables.insert("RUST_LOG", "debug".to_owned());
+    let mut variables = place.variables.clone();
+    variables.insert("STATE_FILE", place.folder.join("other.db").to_str().unwrap().to_owned());
+    let [mut calls, mut other] = [place.start(), Process::start(&variables, &[])];
+    let (command, _held, swap) = one_calls_and_one_does_not_know(&place, [&calls, &other]).await;
+    if swap {
+        std::mem::swap(&mut calls, &mut other);
+        place.variables = variables;
+    }
+    let text = calls.runs(other.runs(place.discord.reply(command))).await;
+    assert!(text.starts_with("**Not sent from here:** Discord did not confirm the command"), "{text}");
+    calls.signal("KILL");
+    calls.ended().await;
+    let mut next = place.start();
+    next.runs_until_logged(r#"outcome="unknown""#).await;
     let all_told = |state: &State| state.interactions[&command].history.len() == 2;
     next.runs(place.discord.until("the outcome was told", all_told)).await;
     let text = place.discord.interaction(command).text().unwrap();
     assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
-    drop(next);
+    drop((next, other));
+    place.clear();
+}
+
+#[tokio::test]
+async fn what_a_copy_told_is_not_replaced_by_another_that_does_not_know_it() {
+    let mut place = Place::new().await;
+    place.variables.insert("RUST_LOG", "debug".to_owned());
+    let [mut first, mut second] = [place.start(), place.start()];
+    place.discord.state(|state| state.look_fates.push_back(Fate::Late(Duration::from_secs(2))));
+    let (command, held, _) = one_calls_and_one_does_not_know(&place, [&first, &second]).await;
+    // One of them looks after 15 s what is shown, and learns of it 2 s later: only a clock can tell that.
+    first.runs(second.runs(tokio::time::sleep(Duration::from_secs(16)))).await;
+    held.notify_one();
+    let text = first.runs(second.runs(place.discord.reply(command))).await;
+    assert!(text.starts_with(SUCCESS), "{text}");
+    first.runs(second.runs(tokio::time::sleep(Duration::from_secs(3)))).await;
+    let told = place.discord.interaction(command).history;
+    assert_eq!(told.len(), 1, "{told:?}");
+    drop((first, second));
     place.clear();
 }
 
@@ -524,5 +573,84 @@ async fn somebody_who_only_reads_the_file_keeps_nothing_up() {
     assert!(!process.log.text().contains("can't be written"), "{}", process.log.text());
     drop(reader);
     drop(process);
+    place.clear();
+}
+
+#[tokio::test]
+async fn a_command_that_was_taken_over_stays_taken_over_when_it_is_delivered_late() {
+    let place = Place::new().await;
+    let mut first = place.connected(1).await;
+    let of_first = place.discord.state(|state| state.connected.keys().next().copied());
+    let mut second = place.connected(2).await;
+    // The second one loses its connection, so that it gets the command only when the first one is dead.
+    place.discord.state(|state| {
+        state.gateway = Gateway::Refuses;
+        let others = state.connected.iter().filter(|(connection, _)| Some(**connection) != of_first);
+        others.for_each(|(_, orders)| orders.send(Order::Drop).unwrap());
+        state.edit_fates.extend(vec![Fate::Refuse(503, 0); 1000]);
+    });
+    place.discord.until("one is not connected", |state| state.connected.len() == 1).await;
+    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
+    first.signal("KILL");
+    first.ended().await;
+    second.runs_until_logged("left open by a process that ended").await;
+    place.discord.state(|state| state.gateway = Gateway::Serves);
+    second.runs_until_logged("delivered after it was taken over, left alone").await;
+    place.kill(second).await;
+    place.discord.state(|state| state.edit_fates.clear());
+    let mut third = place.start();
+    let text = third.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    drop(third);
+    place.clear();
+}
+
+/// A command whose process was killed during the call, long ago.
+async fn interrupted_long_ago(place: &Place) -> u64 {
+    let process = place.connected(1).await;
+    let (command, _held) = held_call(&place.discord, &place.wolkvox).await;
+    place.kill(process).await;
+    let connection = rusqlite::Connection::open(place.folder.join("record.db")).unwrap();
+    connection.execute_batch("UPDATE commands SET received_ms = received_ms - 20 * 60 * 1000").unwrap();
+    command
+}
+
+#[tokio::test]
+async fn a_toggle_of_long_ago_is_in_a_log_even_if_the_next_process_dies_before_it_says_so() {
+    let place = Place::new().await;
+    let command = interrupted_long_ago(&place).await;
+    place.discord.state(|state| state.look_fates.extend(vec![Fate::Stall; 10]));
+    let mut next = place.start();
+    next.runs_until_logged("left open by a process that ended").await;
+    let token = place.discord.interaction(command).token;
+    let tidied = async {
+        while contains(&place.folder, &token) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    next.runs(tidied).await;
+    place.kill(next).await;
+    place.discord.state(|state| state.look_fates.clear());
+    let mut last = place.start();
+    let log = last.log.clone();
+    assert_eq!(last.runs(log.outcome_in_text(command)).await, "unknown");
+    drop(last);
+    place.clear();
+}
+
+#[tokio::test]
+async fn what_nobody_can_be_told_any_more_is_not_forgotten_before_the_log_has_it() {
+    let place = Place::new().await;
+    let command = interrupted_long_ago(&place).await;
+    let connection = rusqlite::Connection::open(place.folder.join("record.db")).unwrap();
+    connection.execute_batch("UPDATE commands SET token = ''").unwrap();
+    drop(connection);
+    let (mut next, _unread) = Process::start_unread(&place.variables, &[], false);
+    next.runs(place.discord.until_ready(1)).await;
+    place.kill(next).await;
+    let mut last = place.start();
+    let log = last.log.clone();
+    assert_eq!(last.runs(log.outcome_in_text(command)).await, "unknown");
+    drop(last);
     place.clear();
 }

@@ -6,7 +6,7 @@ use tokio::process::Command;
 use wolkvox_bot::config::Config;
 
 use crate::support::bot::{Process, World, binary, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, Order, supervisor};
+use crate::support::discord::{Discord, Fate, Order, second_supervisor, supervisor};
 use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
 
 const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.";
@@ -189,6 +189,26 @@ async fn a_panic_before_the_call_is_answered_and_takes_nobody_along() {
 }
 
 #[tokio::test]
+async fn a_panic_before_the_first_answer_leaves_no_toggle_that_others_are_asked_about() {
+    let record = std::env::temp_dir().join(format!("wolkvox-bot-test-panic-{}.db", fastrand::u64(..)));
+    let path = record.clone();
+    World::run_with(
+        |config| config.state_file = Some(path),
+        async |world| {
+            world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(503, 0)));
+            world.trap.set("a first answer failed");
+            let broken = world.discord.mute(&supervisor(), 1001);
+            let text = world.discord.reply(broken).await;
+            assert!(text.starts_with("**Not sent:** something broke in the bot."), "{text}");
+            let text = world.discord.reply(world.discord.mute(&second_supervisor(), 1001)).await;
+            assert!(text.starts_with(SUCCESS), "{text}");
+        },
+    )
+    .await;
+    std::fs::remove_file(record).unwrap();
+}
+
+#[tokio::test]
 async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
     World::run(async |world| {
         world.wolkvox.next([wolkvox::Fate::CutAfter]);
@@ -203,12 +223,20 @@ async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
 }
 
 #[tokio::test]
-async fn a_panic_while_the_result_is_told_is_answered_too() {
+async fn a_panic_while_the_result_is_told_is_answered_too_and_with_that_result() {
     World::run(async |world| {
         world.trap.set("mute");
         let broken = world.discord.mute(&supervisor(), 1001);
         let text = world.discord.reply(broken).await;
-        assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+        assert!(text.starts_with("Wolkvox reported success"), "{text}");
+        assert_eq!(world.log.outcome(broken).await, "done");
+        // The result was told, and Discord's answer to that was lost.
+        world.discord.state(|state| state.edit_fates.push_back(Fate::CutAfter));
+        world.trap.set("the result could not be delivered");
+        let broken = world.discord.mute(&supervisor(), 1003);
+        world.discord.until("it is told again", |state| state.interactions[&broken].edits == 2).await;
+        let told = world.discord.interaction(broken).history;
+        assert!(told[0].starts_with(SUCCESS) && told[1].starts_with("Wolkvox reported success"), "{told:?}");
         assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
     })
     .await;

@@ -22,7 +22,7 @@ use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::record::{Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
+use crate::record::{Begun, Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
 use crate::reply::{self, Agent, Before, Language};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{CallReport, QueuedCall};
@@ -45,6 +45,8 @@ enum Plan {
     Ask { agent: Agent, conflict: Conflict },
     /// Toggle.
     Toggle(Box<Toggle>, QueuedCall),
+    /// Nothing: it is told already as the command of a process that died.
+    Leave,
 }
 
 /// A toggle on its way.
@@ -72,8 +74,8 @@ enum Milestone {
     Acknowledged(Agent),
     /// The call has begun.
     Called(Agent),
-    /// The call is over, and its audit record is being written.
-    Reported(Agent),
+    /// The outcome is known, and its audit record is being written.
+    Reported(Agent, Outcome),
 }
 
 impl Progress {
@@ -100,6 +102,9 @@ pub(super) async fn execute(context: &Context, interaction: &Interaction, receiv
         }
         Plan::Ask { agent, conflict } => ask(context, interaction, received, &agent, &conflict).await,
         Plan::Toggle(planned, call) => toggle(context, interaction, received, progress, *planned, call).await,
+        Plan::Leave => {
+            tracing::info!(interaction_id = %interaction.callback.id, "delivered after it was taken over, left alone");
+        }
     }
 }
 
@@ -152,8 +157,13 @@ async fn plan(context: &Context, interaction: &Interaction, received: Moment) ->
     let (user, guards) = (*user_id, !recent_toggles.window().is_zero());
     let in_the_way = move |latest: &OtherToggle| guards && stands_in_the_way(latest.command, latest.by, user, consent);
     let begun = record.begin(&command, in_the_way).await;
-    let is_recorded = matches!(begun, Ok(None) | Err(Unavailable::Late));
-    let conflict = begun.map_or(conflict, |latest| latest.map(other_conflict));
+    let is_recorded = matches!(begun, Ok(Begun::Written) | Err(Unavailable::Late));
+    let conflict = match begun {
+        Ok(Begun::Written) => None,
+        Ok(Begun::InTheWay(latest)) => Some(other_conflict(latest)),
+        Ok(Begun::Inherited) => return Plan::Leave,
+        Err(_) => conflict,
+    };
     let Some(conflict) = conflict else {
         let reservation = reservation.unwrap_or_else(reserve);
         return Plan::Toggle(Box::new(Toggle { agent, reservation, command, is_recorded }), call);
@@ -161,7 +171,7 @@ async fn plan(context: &Context, interaction: &Interaction, received: Moment) ->
     drop((call, reservation));
     if is_recorded {
         // Only what was written late is there to be taken back.
-        let _ = tokio::join!(record.settle_toggle(callback.id, agent.id, None), record.finish(callback.id));
+        let _ = tokio::join!(record.settle_toggle(callback.id, None), record.finish(callback.id));
     }
     Plan::Ask { agent, conflict }
 }
@@ -345,7 +355,7 @@ async fn unacknowledged(
         _ => None,
     };
     let until = reservation.settle(certainty);
-    let _ = record.settle_toggle(command.interaction, agent.id, certainty.zip(until)).await;
+    let _ = record.settle_toggle(command.interaction, certainty.zip(until)).await;
     progress.reach(Milestone::Unacknowledged);
     audit(interaction, Some(agent.id), "unacknowledged", None);
     if let Unacknowledged::Somewhere | Unacknowledged::Unknown(_) = why {
@@ -358,11 +368,15 @@ async fn unacknowledged(
 /// while is told what is true whoever answers later. Never over an answer that is there, so it is looked before each
 /// try.
 async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) {
-    let Context { rest, limits, stop, .. } = context;
+    let Context { rest, limits, stop, record, .. } = context;
     let callback = &interaction.callback;
     // A bot that stops looks at once.
     let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
     let tell = || async {
+        // Between the look and the edit another copy could tell the outcome, which the edit would then replace.
+        if let Ok(true) = record.told_elsewhere(callback.id).await {
+            return Ok(());
+        }
         if let Original::Thinking = rest.original(callback).await? {
             rest.edit_original(callback, &response::edit(&text)).await?;
             let interaction_id = callback.id;
@@ -399,7 +413,7 @@ async fn report(
     report: &CallReport,
     before: Option<Before>,
 ) {
-    progress.reach(Milestone::Reported(agent.clone()));
+    progress.reach(Milestone::Reported(agent.clone(), report.outcome.clone()));
     publish(context, interaction, received, agent, report);
     let reply = outcome_reply(interaction.language, agent, &report.outcome, before);
     deliver(context, interaction, received, reply, report.outcome.name()).await;
@@ -427,7 +441,10 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
     let (agent, outcome, audited) = match progress.latest() {
         Milestone::Unanswered => {
             let text = reply::not_sent(interaction.language, NotSent::Fault);
-            let answered = respond(context, interaction, &response::private(text), received).await;
+            let text = response::private(text);
+            let answered = respond(context, interaction, &text, received);
+            // It may be written down as under way.
+            let (answered, _) = tokio::join!(answered, record.settle_toggle(id, None));
             audit(interaction, None, if answered.is_ok() { "not_sent" } else { "unacknowledged" }, None);
             finish(context, id).await;
             return;
@@ -438,16 +455,19 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
         }
         Milestone::Acknowledged(agent) => (agent, Outcome::NotSent(NotSent::Fault), false),
         Milestone::Called(agent) => (agent, Outcome::Unknown(Unknown::Fault), false),
-        Milestone::Reported(agent) => (agent, Outcome::Unknown(Unknown::Fault), true),
+        // This outcome, and no other, may have been told.
+        Milestone::Reported(agent, outcome) => (agent, outcome, true),
     };
     if !audited {
         // As the guard counts it here.
         let until = SystemTime::now() + context.recent_toggles.window();
         let toggle = outcome.may_have_toggled().then_some((Certainty::Perhaps, until));
-        let _ = record.settle_toggle(id, agent.id, toggle).await;
+        let _ = record.settle_toggle(id, toggle).await;
         audit(interaction, Some(agent.id), outcome.name(), None);
     }
-    let reply = outcome_reply(interaction.language, &agent, &outcome, None);
+    // Not in Wolkvox's words: what broke may be what was made of them.
+    let own_words = reply::outcome_in_own_words(interaction.language, agent.id, &outcome);
+    let reply = Reply { text: own_words.clone(), own_words };
     deliver(context, interaction, received, reply, outcome.name()).await;
 }
 
@@ -540,7 +560,7 @@ async fn deliver(context: &Context, interaction: &Interaction, received: Moment,
     let deadline = received.lenient_deadline(limits.delivery);
     let why = tokio::select! {
         biased;
-        _ = record.finish(callback.id), if is_void => "its 15 minutes are over".to_owned(),
+        () = finish(context, callback.id), if is_void => "its 15 minutes are over".to_owned(),
         delivered = response::deliver(rest, callback, &reply, *visibility, deadline, limits) => {
             finish(context, callback.id).await;
             match delivered {

@@ -69,16 +69,9 @@ pub(super) fn write_toggle(
 /// any more: another process that gets the same command later shall know that this one dealt with it.
 pub(super) const NOT_TOGGLED: &str = "not toggled";
 
-pub(super) fn void_toggle(
-    transaction: &Transaction<'_>,
-    me: &Me,
-    command: InteractionId,
-    agent: AgentId,
-) -> rusqlite::Result<()> {
-    const VOID: &str = "UPDATE toggles SET certainty = ?4, until_ms = since_ms
-        WHERE agent = ?1 AND command = ?2 AND owner = ?3";
-    let key = (agent.get().cast_signed(), command.get().cast_signed(), me.owner, NOT_TOGGLED);
-    transaction.prepare_cached(VOID)?.execute(key).map(drop)
+pub(super) fn void_toggle(transaction: &Transaction<'_>, me: &Me, command: InteractionId) -> rusqlite::Result<()> {
+    const VOID: &str = "UPDATE toggles SET certainty = ?3, until_ms = since_ms WHERE command = ?1 AND owner = ?2";
+    transaction.prepare_cached(VOID)?.execute((command.get().cast_signed(), me.owner, NOT_TOGGLED)).map(drop)
 }
 
 /// Makes the commands of a dead owner mine. Its toggles stay its own, so that they are found as those of another

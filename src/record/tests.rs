@@ -200,7 +200,7 @@ async fn what_is_finished_is_not_found_by_a_restart_and_what_was_never_written_b
     let folder = Folder::new();
     let first = folder.open();
     begin(&first, &command(1, 5, 6, Stage::Answering)).await.unwrap();
-    first.settle_toggle(InteractionId::new(1), agent(5), None).await.unwrap();
+    first.settle_toggle(InteractionId::new(1), None).await.unwrap();
     first.finish(InteractionId::new(1)).await.unwrap();
     first.save(&command(2, 5, 6, Stage::Sending)).await.unwrap();
     drop(first);
@@ -229,24 +229,28 @@ async fn copies_see_each_others_toggles_in_the_moment_they_decide() {
     assert_eq!(begin(&one, &command(1, 5, 6, Stage::Answering)).await, Ok(None));
     assert_eq!(begin(&two, &command(1, 5, 6, Stage::Answering)).await, Ok(None), "the same command is no other's");
     assert_eq!(two.also_elsewhere(here).await, Ok(true));
-    two.settle_toggle(here, agent(5), None).await.unwrap();
+    two.settle_toggle(here, None).await.unwrap();
     two.finish(here).await.unwrap();
     assert_eq!(one.also_elsewhere(here).await, Ok(true), "also once it is finished there");
     assert_eq!(one.also_elsewhere(InteractionId::new(9)).await, Ok(false));
     assert_eq!(begin(&two, &command(2, 8, 6, Stage::Answering)).await, Ok(None), "another agent");
 
-    let seen = begin(&two, &command(3, 5, 7, Stage::Answering)).await.unwrap().unwrap();
+    let begin_again = async || {
+        two.finish(InteractionId::new(3)).await.unwrap();
+        begin(&two, &command(3, 5, 7, Stage::Answering)).await
+    };
+    let seen = begin_again().await.unwrap().unwrap();
     assert_eq!((seen.command, seen.by, seen.certainty), (here, UserId::new(6), Certainty::UnderWay));
     for certainty in [Certainty::Done, Certainty::Perhaps, Certainty::Elsewhere] {
-        one.settle_toggle(here, agent(5), Some((certainty, in_a_minute()))).await.unwrap();
-        let seen = begin(&two, &command(3, 5, 7, Stage::Answering)).await.unwrap().unwrap();
+        one.settle_toggle(here, Some((certainty, in_a_minute()))).await.unwrap();
+        let seen = begin_again().await.unwrap().unwrap();
         assert_eq!((seen.command, seen.certainty), (here, certainty));
         assert!(seen.since.elapsed().unwrap() < Duration::from_secs(10));
     }
-    one.settle_toggle(here, agent(5), Some((Certainty::Done, SystemTime::now()))).await.unwrap();
-    assert_eq!(begin(&two, &command(3, 5, 7, Stage::Answering)).await, Ok(None), "its time is over");
-    one.settle_toggle(here, agent(5), None).await.unwrap();
-    assert_eq!(begin(&two, &command(3, 5, 7, Stage::Answering)).await, Ok(None), "it was not carried out");
+    one.settle_toggle(here, Some((Certainty::Done, SystemTime::now()))).await.unwrap();
+    assert_eq!(begin_again().await, Ok(None), "its time is over");
+    one.settle_toggle(here, None).await.unwrap();
+    assert_eq!(begin_again().await, Ok(None), "it was not carried out");
 }
 
 #[tokio::test]
@@ -255,7 +259,7 @@ async fn the_latest_toggle_counts() {
     let (one, two) = (folder.open(), folder.open());
     for number in [1, 2, 3] {
         begin(&one, &command(number, 5, 10 + number, Stage::Answering)).await.unwrap();
-        one.settle_toggle(InteractionId::new(number), agent(5), Some((Certainty::Done, in_a_minute()))).await.unwrap();
+        one.settle_toggle(InteractionId::new(number), Some((Certainty::Done, in_a_minute()))).await.unwrap();
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     let seen = begin(&two, &command(4, 5, 6, Stage::Answering)).await.unwrap().unwrap();
@@ -418,7 +422,7 @@ async fn what_nothing_needs_any_more_is_removed_and_the_open_commands_among_it_a
          UPDATE toggles SET since_ms = since_ms - 901000, until_ms = until_ms - 961000 WHERE command = 1;
          UPDATE questions SET asked_ms = asked_ms - 901000;
          UPDATE last_toggles SET at_ms = at_ms - 29 * 86400000;
-         INSERT INTO taken_over VALUES (1, 1, 1)",
+         INSERT INTO taken_over VALUES (9, 1, 1)",
     )
     .await;
     let expired = one.tidy().await.unwrap();
