@@ -200,22 +200,8 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
             )?;
             return Ok(Err(error));
         }
-        Err(RestError::NoAnswer(error)) if error.names_its_remedy() => {
-            report.fail(format!("Discord: {error}."), format!("Discord: {}.", error.spanish()))?;
-            return Ok(Err(error.into()));
-        }
         Err(error) => {
-            report.fail(
-                format!(
-                    "Discord: {error}. Check this machine's connection to the internet, and DISCORD_API_URL and \
-                     HTTPS_PROXY if they are set."
-                ),
-                format!(
-                    "Discord: {}. Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si \
-                     están definidas.",
-                    error.spanish()
-                ),
-            )?;
+            unreached("Discord", &error, report)?;
             return Ok(Err(error));
         }
     };
@@ -223,6 +209,7 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
         format!("Discord token: the bot is {}", application.name),
         format!("Token de Discord: el bot es {}", application.name),
     )?;
+    gateway(rest, report).await?;
     match draft.guild {
         None => report.warn(
             "Server: not checked; mend DISCORD_GUILD_ID first, as said above",
@@ -252,6 +239,39 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
         },
     }
     Ok(Ok(application))
+}
+
+/// The connection that commands come in through: a host of its own, which a proxy may refuse, and a websocket, which
+/// not all let through. No session is begun, so none of a day's is spent.
+async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
+    let url = match rest.gateway().await.and_then(|info| info.address()) {
+        Ok(url) => url,
+        Err(error) => return failed_request("Gateway", "Gateway", &error, report),
+    };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    match rest.open_websocket(url).await {
+        Ok(_) => report.ok(format!("Gateway: {host} is reachable"), format!("Gateway: se puede acceder a {host}")),
+        Err(error) => unreached(&format!("Gateway: {host}"), &error, report),
+    }
+}
+
+fn unreached(what: &str, error: &RestError, report: &mut Report<'_>) -> io::Result<()> {
+    match error {
+        RestError::NoAnswer(error) if error.names_its_remedy() => {
+            report.fail(format!("{what}: {error}."), format!("{what}: {}.", error.spanish()))
+        }
+        error => report.fail(
+            format!(
+                "{what}: {error}. Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY \
+                 if they are set."
+            ),
+            format!(
+                "{what}: {}. Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están \
+                 definidas.",
+                error.spanish()
+            ),
+        ),
+    }
 }
 
 fn is_absent(error: &RestError) -> bool {

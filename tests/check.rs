@@ -44,6 +44,7 @@ async fn all_is_well() {
         format!(
             "ok    Configuration: complete\n\
              ok    Discord token: the bot is wolkvox-bot\n\
+             ok    Gateway: 127.0.0.1 is reachable\n\
              ok    Server: Contact centre\n\
              ok    Role: Supervisor\n\
              ok    Role: Quality\n\
@@ -59,7 +60,7 @@ async fn all_is_well() {
     );
     assert_eq!(checked.code, Some(0));
     assert_eq!(wolkvox.requests(), 0, "no microphone was touched");
-    assert_eq!(discord.state(|state| state.registrations), 0);
+    assert_eq!(discord.state(|state| (state.registrations, state.identifies)), (0, 0));
     check_stand_ins(&discord, &wolkvox);
 }
 
@@ -73,6 +74,7 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         format!(
             "ok    Configuración: completa\n\
              ok    Token de Discord: el bot es wolkvox-bot\n\
+             ok    Gateway: se puede acceder a 127.0.0.1\n\
              ok    Servidor: Contact centre\n\
              ok    Rol: Supervisor\n\
              ok    Rol: Quality\n\

@@ -253,6 +253,19 @@ async fn check_says_what_a_proxy_that_refuses_wolkvox_alone_may_mean() {
 }
 
 #[tokio::test]
+async fn check_and_the_log_name_the_gateway_that_a_proxy_refuses_alone() {
+    let office = Office::new().await;
+    office.proxy.refuse(GATEWAY, || Answer::html(403, "Forbidden"));
+    let (printed, ok) = office.check(&[]).await;
+    assert!(printed.contains(&format!("FAIL  Gateway: {GATEWAY}: no connection: {REFUSED}")) && !ok, "{printed}");
+    let (printed, _) = office.check(&[("LANG", "es")]).await;
+    assert!(printed.contains(&format!("FALLO Gateway: {GATEWAY}: no hay conexión: el proxy")), "{printed}");
+    let mut process = Process::start(&office.variables(&[]), &[]);
+    process.runs_until_logged(&format!("{GATEWAY}: no answer from Discord: no connection: {REFUSED}")).await;
+    office.settle(&process);
+}
+
+#[tokio::test]
 async fn a_proxy_whose_own_certificate_is_not_trusted_is_named() {
     let (office, theirs) = (Office::new().await, authority("Theirs"));
     let stranger = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::interaction::Payload;
-use super::rest::{GatewayInfo, Rest, SessionStartLimit};
+use super::rest::{GatewayInfo, Rest, RestError, SessionStartLimit};
 use crate::net;
 use crate::retry::Backoff;
 
@@ -226,23 +226,25 @@ impl Gateway<'_> {
 
     async fn connect(&self, state: &State) -> Result<WebSocketStream<Upgraded>, End> {
         let resume_url = state.session.as_ref().and_then(|session| session.resume_url.clone());
-        let mut url = match resume_url {
+        let url = match resume_url {
             Some(url) => url,
             None => match self.rest.gateway().await {
-                Ok(GatewayInfo { url, session_start_limit }) => {
+                Ok(info) => {
+                    let session_start_limit = info.session_start_limit;
                     if let Some(wait) =
                         wait_before_identify(session_start_limit).filter(|_| state.session.is_none() && !state.waited)
                     {
                         return Err(End::SessionsSpent { remaining: session_start_limit.remaining, wait });
                     }
-                    address(&url).ok_or_else(|| End::Lost("the gateway's address is not wss".to_owned()))?
+                    info.address().map_err(|error| End::Lost(error.to_string()))?
                 }
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
                 Err(error) => return Err(End::Lost(error.to_string())),
             },
         };
-        url.set_query(Some("v=10&encoding=json"));
-        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(error.to_string()))?;
+        // Which host it is that a proxy does not let through, for instance.
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(format!("{host}: {error}")))?;
         Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }
 
@@ -420,7 +422,19 @@ fn address(url: &str) -> Option<Url> {
         "ws" => "http",
         _ => return None,
     };
-    Url::parse(&format!("{scheme}://{rest}")).ok().filter(net::keeps_secrets)
+    let mut url = Url::parse(&format!("{scheme}://{rest}")).ok().filter(net::keeps_secrets)?;
+    url.set_query(Some("v=10&encoding=json"));
+    Some(url)
+}
+
+impl GatewayInfo {
+    /// Where the websocket is opened.
+    ///
+    /// # Errors
+    /// When the bot's token may not travel there.
+    pub fn address(&self) -> Result<Url, RestError> {
+        address(&self.url).ok_or_else(|| RestError::Unreadable("the gateway's address is not wss".to_owned()))
+    }
 }
 
 fn closed(frame: Option<&CloseFrame>) -> End {
