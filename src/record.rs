@@ -11,15 +11,15 @@ mod rows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 use secrecy::SecretString;
 use serenity::model::id::{ApplicationId, InteractionId, UserId};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use self::file::Lock;
@@ -52,7 +52,7 @@ pub struct Record(Option<Arc<Shared>>);
 
 struct Shared {
     /// Nothing once it is being dropped.
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
     thread: JoinHandle<()>,
     health: Arc<Health>,
 }
@@ -196,12 +196,12 @@ impl Record {
         connection.busy_timeout(BUSY).map_err(|error| other(&error))?;
         let health = Arc::new(Health { failing: AtomicBool::new(false), path: path.clone() });
         let mut worker = Worker { connection, me: Me { owner, path }, clean_at: None, _lock: lock };
-        let (jobs, given) = mpsc::channel::<Job>();
+        let (jobs, mut given) = mpsc::unbounded_channel::<Job>();
         let work = move || {
             // A panic stays with its job: with the thread the lock would go, which says that this process lives.
-            given.into_iter().for_each(|job| {
+            while let Some(job) = given.blocking_recv() {
                 let _ = catch_unwind(AssertUnwindSafe(|| job(&mut worker)));
-            });
+            }
             // What this owner leaves open is found without that.
             let _ = worker.connection.execute("DELETE FROM owners WHERE owner = ?1", [worker.me.owner]);
         };

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc;
 
 use secrecy::ExposeSecret as _;
 
@@ -149,7 +150,7 @@ fn text(commands: &[Command]) -> Vec<String> {
 
 /// Begins with a command, whatever stands in its way, and tells what that would be.
 async fn begin(record: &Record, command: &Command) -> Result<Option<OtherToggle>, Unavailable> {
-    let (seen, found) = std::sync::mpsc::channel();
+    let (seen, found) = mpsc::channel();
     let begun = record.begin(command, move |latest| {
         let _ = seen.send(*latest);
         false
