@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use wolkvox_bot::app::RunError;
+use wolkvox_bot::config::Draft;
 
-use crate::support::bot::{Process, check_secrets, check_stand_ins, held_call, variables};
+use crate::support::bot::{Bot, Process, check_secrets, check_stand_ins, held_call, variables};
 use crate::support::discord::{Discord, Fate, Gateway, Order, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
@@ -178,6 +180,26 @@ async fn a_stop_while_discord_refuses_everything_hands_over_to_the_next_start() 
     let mut process = place.start();
     let text = process.runs(place.discord.reply(command)).await;
     assert!(text.starts_with(SUCCESS), "{text}");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
+async fn ended_because_discord_was_out_of_reach_it_hands_over_to_the_next_start() {
+    let place = Place::new().await;
+    let mut config = Draft::from_lookup(|name| place.variables.get(name).cloned()).finish().unwrap();
+    config.limits.disconnected = Duration::from_secs(2);
+    let bot = Bot::start(config);
+    let (command, held) = held_call(&place.discord, &place.wolkvox).await;
+    place.discord.state(|state| state.chance = Some(Box::new(|_| Fate::Refuse(503, 0))));
+    held.notify_one();
+    let error = bot.ended().await.unwrap_err();
+    assert!(matches!(error, RunError::Unreachable { .. }), "{error}");
+    place.discord.state(|state| state.chance = None);
+    let mut process = place.start();
+    let text = process.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with(SUCCESS), "{text}");
+    assert_eq!(place.wolkvox.toggles(1001), 1);
     drop(process);
     place.clear();
 }
