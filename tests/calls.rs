@@ -192,7 +192,10 @@ async fn a_token_that_stays_busy_is_a_refusal_in_the_end() {
         let command = world.discord.mute(&supervisor(), 1001);
         let text = world.discord.reply(command).await;
         assert!(started.elapsed() <= Duration::from_secs(17));
-        assert!(text.contains("EXCEEDS THE LIMIT") && text.contains("The token is busy with other calls."), "{text}");
+        assert!(
+            text.contains("EXCEEDS THE LIMIT") && text.contains("The token is busy with other requests."),
+            "{text}"
+        );
         assert_eq!(world.log.outcome(command).await, "rejected");
         assert_eq!(world.wolkvox.toggles(1001), 0);
     })
