@@ -215,7 +215,7 @@ async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
         world.trap.set("no usable answer");
         let broken = world.discord.mute(&supervisor(), 1001);
         let text = world.discord.reply(broken).await;
-        assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+        assert!(text.starts_with("**Unknown:** something broke in the bot during its request to Wolkvox."), "{text}");
         assert_eq!(world.log.outcome(broken).await, "unknown");
         assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
     })

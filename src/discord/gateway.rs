@@ -238,11 +238,11 @@ impl Gateway<'_> {
                     address(&url).ok_or_else(|| End::Lost("the gateway's address is not wss".to_owned()))?
                 }
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
-                Err(error) => return Err(End::Lost(error.to_string())),
+                Err(error) => return Err(End::Lost(net::error_chain(&error))),
             },
         };
         url.set_query(Some("v=10&encoding=json"));
-        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(error.to_string()))?;
+        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(net::error_chain(&error)))?;
         Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }
 

@@ -21,6 +21,7 @@ use crate::audit;
 use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
+use crate::net::error_chain;
 use crate::outcome::{NotSent, Outcome, Unknown};
 use crate::record::{Begun, Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
 use crate::reply::{self, Agent, Before, Language};
@@ -387,7 +388,8 @@ async fn look_again(context: &Context, interaction: &Interaction, received: Mome
     let told = until_discord_says(context, received, tell).await;
     if let Err(error) = told {
         let interaction_id = callback.id;
-        tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {error}");
+        let why = error_chain(&error);
+        tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {why}");
     }
 }
 
@@ -565,7 +567,7 @@ async fn deliver(context: &Context, interaction: &Interaction, received: Moment,
             finish(context, callback.id).await;
             match delivered {
                 Ok(()) => return,
-                Err(error) => error.to_string(),
+                Err(error) => error_chain(&error),
             }
         }
         () = end.cancelled() => {
@@ -620,11 +622,13 @@ fn log_unacknowledged(callback: &Callback, why: &Unacknowledged) {
         }
         Unacknowledged::Unknown(error) => tracing::warn!(
             %interaction_id,
-            "it is not known whether Discord accepted the first answer, so nothing was done: {error}"
+            "it is not known whether Discord accepted the first answer, so nothing was done: {}",
+            error_chain(error)
         ),
         Unacknowledged::Refused(error) => tracing::warn!(
             %interaction_id,
-            "Discord did not accept the first answer, so nothing was done: {error}"
+            "Discord did not accept the first answer, so nothing was done: {}",
+            error_chain(error)
         ),
     }
 }
