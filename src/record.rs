@@ -274,15 +274,17 @@ impl Record {
     }
 
     /// When the outcome is known, before anybody is told: writes the command, what is known of its toggle and until
-    /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it. To be
-    /// used once for a command.
+    /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it, unless
+    /// another one may lie between. To be used once for a command.
     pub async fn known(
         &self,
         command: &Command,
         toggle: Option<(Certainty, SystemTime)>,
     ) -> Result<(Ownership, Option<LastToggle>), Unavailable> {
         const FORGET: &str = "DELETE FROM last_toggles WHERE agent = ?1";
-        const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1";
+        // Another copy's call, or that of a copy that died and was not taken over yet.
+        const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1 AND NOT EXISTS
+            (SELECT 1 FROM commands WHERE agent = ?1 AND interaction <> ?2 AND stage = 'sending')";
         const REPLACE: &str = "REPLACE INTO last_toggles (agent, by_user, at_ms) VALUES (?1, ?2, ?3)";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
         self.transaction(move |transaction, me| {
@@ -302,7 +304,8 @@ impl Record {
                 _ => return Ok((ownership, None)),
             }
             let toggle = |row: &Row<'_>| Ok(LastToggle { by: id(row, "by_user")?, at: time(row, "at_ms")? });
-            let last = transaction.prepare_cached(LAST)?.query_row([agent], toggle).optional()?;
+            let key = [agent, command.interaction.get().cast_signed()];
+            let last = transaction.prepare_cached(LAST)?.query_row(key, toggle).optional()?;
             transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), now()))?;
             Ok((ownership, last))
         })
