@@ -273,6 +273,20 @@ impl Record {
         self.run(job, Some(PATIENCE)).await
     }
 
+    /// The same, and once it is done, not even a power failure takes the command back to what it was before. For that it
+    /// waits for the disk.
+    pub async fn save_for_good(&self, command: &Command) -> Result<Ownership, Unavailable> {
+        let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
+        let job = in_transaction(move |transaction, me| write_command(transaction, me, &command));
+        let job = move |worker: &mut Worker| {
+            worker.connection.pragma_update(None, "synchronous", "FULL")?;
+            let saved = job(worker);
+            worker.connection.pragma_update(None, "synchronous", "NORMAL")?;
+            saved
+        };
+        self.run(job, Some(PATIENCE)).await
+    }
+
     /// When the outcome is known, before anybody is told: writes the command, what is known of its toggle and until
     /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it, unless
     /// another one may lie between. To be used once for a command.
