@@ -273,16 +273,32 @@ impl Record {
         self.run(job, Some(PATIENCE)).await
     }
 
+    /// The same, and once it is done, not even a power failure takes the command back to what it was before. For that it
+    /// waits for the disk.
+    pub async fn save_for_good(&self, command: &Command) -> Result<Ownership, Unavailable> {
+        let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
+        let job = in_transaction(move |transaction, me| write_command(transaction, me, &command));
+        let job = move |worker: &mut Worker| {
+            worker.connection.pragma_update(None, "synchronous", "FULL")?;
+            let saved = job(worker);
+            worker.connection.pragma_update(None, "synchronous", "NORMAL")?;
+            saved
+        };
+        self.run(job, Some(PATIENCE)).await
+    }
+
     /// When the outcome is known, before anybody is told: writes the command, what is known of its toggle and until
-    /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it. To be
-    /// used once for a command.
+    /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it, unless
+    /// another one may lie between. To be used once for a command.
     pub async fn known(
         &self,
         command: &Command,
         toggle: Option<(Certainty, SystemTime)>,
     ) -> Result<(Ownership, Option<LastToggle>), Unavailable> {
         const FORGET: &str = "DELETE FROM last_toggles WHERE agent = ?1";
-        const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1";
+        // Another copy's call, or that of a copy that died and was not taken over yet.
+        const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1 AND NOT EXISTS
+            (SELECT 1 FROM commands WHERE agent = ?1 AND interaction <> ?2 AND stage = 'sending')";
         const REPLACE: &str = "REPLACE INTO last_toggles (agent, by_user, at_ms) VALUES (?1, ?2, ?3)";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
         self.transaction(move |transaction, me| {
@@ -302,7 +318,8 @@ impl Record {
                 _ => return Ok((ownership, None)),
             }
             let toggle = |row: &Row<'_>| Ok(LastToggle { by: id(row, "by_user")?, at: time(row, "at_ms")? });
-            let last = transaction.prepare_cached(LAST)?.query_row([agent], toggle).optional()?;
+            let key = [agent, command.interaction.get().cast_signed()];
+            let last = transaction.prepare_cached(LAST)?.query_row(key, toggle).optional()?;
             transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), now()))?;
             Ok((ownership, last))
         })

@@ -260,8 +260,14 @@ async fn toggle(
     let send_by = send_by(context, received);
     let report = match call.turn(send_by, stop).await {
         Ok(turn) => {
+            let waited = toggle.command.stage == Stage::Acknowledged;
             toggle.command.stage = Stage::Sending;
-            match record.save(&toggle.command).await {
+            let saved = match waited {
+                // After a power failure the next start would say of one that waits that nothing has changed.
+                true => record.save_for_good(&toggle.command).await,
+                false => record.save(&toggle.command).await,
+            };
+            match saved {
                 Ok(Ownership::TakenOver) => return taken_over(interaction),
                 // What the record has would say that nothing was sent, should this process die now.
                 Err(_) if toggle.is_recorded => turn.give_up(NotSent::NotRecorded),

@@ -287,6 +287,18 @@ async fn the_toggle_before_one_that_was_done_is_told_and_no_other() {
 }
 
 #[tokio::test]
+async fn no_toggle_before_is_told_while_another_one_of_the_agent_may_lie_between() {
+    let folder = Folder::new();
+    let (one, two) = (folder.open(), folder.open());
+    let until = Some((Certainty::Done, in_a_minute()));
+    one.known(&command(1, 5, 6, done()), until).await.unwrap();
+    one.save(&command(2, 5, 6, Stage::Sending)).await.unwrap();
+    assert_eq!(two.known(&command(3, 5, 6, done()), until).await, Ok((Ownership::Mine, None)));
+    let (_, last) = one.known(&command(2, 5, 6, done()), until).await.unwrap();
+    assert!(last.is_some(), "the other one is known by then");
+}
+
+#[tokio::test]
 async fn a_question_is_answered_once_in_time_and_by_whom_it_was_asked_also_elsewhere() {
     let folder = Folder::new();
     let (one, two) = (folder.open(), folder.open());
