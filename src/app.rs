@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
 use crate::guard::RecentToggles;
-use crate::net::{ClientError, Tls};
+use crate::net::{ClientError, Tls, error_chain};
 use crate::record::{OpenError, Record};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{self, Wolkvox};
@@ -317,7 +317,8 @@ impl App {
         F: Future<Output = Result<T, RestError>>,
     {
         let notify = |error: &RestError, pause: Duration| {
-            tracing::warn!("Discord can't be reached, trying again in {:.1} s: {error}", pause.as_secs_f64());
+            let (pause, why) = (pause.as_secs_f64(), error_chain(error));
+            tracing::warn!("Discord can't be reached, trying again in {pause:.1} s: {why}");
         };
         let mut started = started;
         loop {

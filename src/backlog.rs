@@ -132,9 +132,13 @@ impl Shared {
     }
 
     fn write_all_to(&self, mut out: impl Write) {
+        let mut written = true;
         loop {
             let record = self.next();
-            let written = out.write_all(&record.text).and_then(|()| out.flush()).is_ok();
+            // What failed may have been written in part, as when a disk is full: the next one gets a line of its own.
+            let fresh_line = if written { "" } else { "\n" };
+            let text = out.write_all(fresh_line.as_bytes()).and_then(|()| out.write_all(&record.text));
+            written = text.and_then(|()| out.flush()).is_ok();
             self.finished(&record, written).tell();
         }
     }

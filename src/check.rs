@@ -9,7 +9,7 @@ use crate::config::Draft;
 use crate::discord::permissions::{Sending, sending_in};
 use crate::discord::{Application, Guild, Rest, RestError};
 use crate::localized::{self, Localized as _};
-use crate::net::{BaseUrl, ClientError, Proxy, Tls, error_chain};
+use crate::net::{self, BaseUrl, ClientError, Proxy, Tls, error_chain};
 use crate::outcome::Refusal;
 use crate::record::{Record, Status};
 use crate::reply::Language;
@@ -127,10 +127,11 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
             "Canal de auditoría: sin revisar; corrige antes lo que falló, como se dijo arriba",
         )?,
     }
+    let host = draft.wolkvox.as_ref().map(|settings| settings.base.host()).unwrap_or_default();
     match draft.wolkvox.as_ref().map(|settings| Wolkvox::new(settings, &tls)) {
-        Some(Ok(client)) => wolkvox(client.token_info().await, reached, &mut report)?,
+        Some(Ok(client)) => wolkvox(client.token_info().await, &host, reached, &mut report)?,
         Some(Err(error)) => {
-            report.fail(format!("Wolkvox: {}", error_chain(&error)), format!("Wolkvox: {}", error.spanish()))?
+            report.fail(format!("Wolkvox: {}.", error_chain(&error)), format!("Wolkvox: {}.", error.spanish()))?
         }
         None => report.warn(
             "Wolkvox: not checked; mend the WOLKVOX_ variables first, as said above",
@@ -150,7 +151,7 @@ fn record(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
     let Some(path) = path else {
         return report.ok(
             "Record: off (STATE_FILE), so what was promised is lost if the bot is killed",
-            "Registro: off (STATE_FILE), así que lo prometido se pierde si matan al bot",
+            "Archivo de estado: off (STATE_FILE), así que lo prometido se pierde si el bot se cae",
         );
     };
     match Record::inspect(path) {
@@ -158,17 +159,18 @@ fn record(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
             let path = path.display();
             report.ok(
                 format!("Record: {path} can be written; commands open: {open_commands}"),
-                format!("Registro: se puede escribir {path}; comandos abiertos: {open_commands}"),
+                format!("Archivo de estado: se puede escribir {path}; comandos abiertos: {open_commands}"),
             )
         }
         Err(error) => {
-            report.fail(format!("Record: STATE_FILE: {error}"), format!("Registro: STATE_FILE: {}", error.spanish()))
+            let spanish = error.spanish();
+            report.fail(format!("Record: STATE_FILE: {error}."), format!("Archivo de estado: STATE_FILE: {spanish}."))
         }
     }
 }
 
 fn client_error(service: &str, error: &ClientError, report: &mut Report<'_>) -> io::Result<()> {
-    report.fail(format!("{service}: {}", error_chain(error)), format!("{service}: {}", error.spanish()))
+    report.fail(format!("{service}: {}.", error_chain(error)), format!("{service}: {}.", error.spanish()))
 }
 
 /// Whether a service is reached through the proxy, where there is one.
@@ -212,12 +214,13 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
     gateway(rest, report).await?;
     match draft.guild {
         None => report.warn(
-            "Server: not checked; mend DISCORD_GUILD_ID first, as said above",
-            "Servidor: sin revisar; corrige antes DISCORD_GUILD_ID, como se dijo arriba",
+            "Discord server: not checked; mend DISCORD_GUILD_ID first, as said above",
+            "Servidor de Discord: sin revisar; corrige antes DISCORD_GUILD_ID, como se dijo arriba",
         )?,
         Some(guild_id) => match rest.guild(guild_id).await {
             Ok(guild) => {
-                report.ok(format!("Server: {}", guild.name), format!("Servidor: {}", guild.name))?;
+                let name = &guild.name;
+                report.ok(format!("Discord server: {name}"), format!("Servidor de Discord: {name}"))?;
                 roles(&guild, draft, report)?;
                 let registered = rest.is_registered(application.id, guild_id).await;
                 command(registered, &application, report)?;
@@ -226,16 +229,16 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
                 let invite = application.invite_link();
                 report.fail(
                     format!(
-                        "Server: the bot is not in the server that DISCORD_GUILD_ID names. Check the id, and open this \
-                         link to invite the bot: {invite}"
+                        "Discord server: the bot is not in the one that DISCORD_GUILD_ID names. Check the id, and open \
+                         this link to invite the bot: {invite}"
                     ),
                     format!(
-                        "Servidor: el bot no está en el servidor que nombra DISCORD_GUILD_ID. Revisa el ID y abre este \
-                         enlace para invitar al bot: {invite}"
+                        "Servidor de Discord: el bot no está en el que nombra DISCORD_GUILD_ID. Revisa el ID y abre \
+                         este enlace para invitar al bot: {invite}"
                     ),
                 )?;
             }
-            Err(error) => failed_request("Server", "Servidor", &error, report)?,
+            Err(error) => failed_request("Discord server", "Servidor de Discord", &error, report)?,
         },
     }
     Ok(Ok(application))
@@ -248,10 +251,10 @@ async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
         Ok(url) => url,
         Err(error) => return failed_request("Gateway", "Gateway", &error, report),
     };
-    let host = url.host_str().unwrap_or_default().to_owned();
+    let host = net::host(&url);
     match rest.open_websocket(url).await {
-        Ok(_) => report.ok(format!("Gateway: {host} is reachable"), format!("Gateway: se puede acceder a {host}")),
-        Err(error) => unreached(&format!("Gateway: {host}"), &error, report),
+        Ok(_) => report.ok(format!("Gateway: {host} can be reached"), format!("Gateway: se puede acceder a {host}")),
+        Err(error) => unreached("Gateway", &error, report),
     }
 }
 
@@ -381,9 +384,17 @@ async fn audit_channel(
     }
 }
 
-/// Wolkvox and its token. Where Discord was not `reached` either, Wolkvox's firewall need not be what is in the way.
-fn wolkvox(info: Result<TokenInfo, InformationError>, reached: bool, report: &mut Report<'_>) -> io::Result<()> {
-    let reachable = |report: &mut Report<'_>| report.ok("Wolkvox: reachable", "Wolkvox: se puede acceder al servidor");
+/// Wolkvox and its token. The host is named, since `WOLKVOX_API_URL` may be set and forgotten. Where Discord was not
+/// `reached` either, Wolkvox's firewall need not be what is in the way.
+fn wolkvox(
+    info: Result<TokenInfo, InformationError>,
+    host: &str,
+    reached: bool,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    let reachable = |report: &mut Report<'_>| {
+        report.ok(format!("Wolkvox: {host} can be reached"), format!("Wolkvox: se puede acceder a {host}"))
+    };
     match info {
         Ok(info) => {
             reachable(report)?;
@@ -422,11 +433,11 @@ fn wolkvox(info: Result<TokenInfo, InformationError>, reached: bool, report: &mu
         ),
         Err(InformationError::Unreadable(status)) => report.fail(
             format!(
-                "Wolkvox: its answer (HTTP {status}) can't be read. Check WOLKVOX_SERVER (0042 for \
+                "Wolkvox: the answer of {host} (HTTP {status}) can't be read. Check WOLKVOX_SERVER (0042 for \
                  https://wv0042.wolkvox.com) and WOLKVOX_API_URL if it is set."
             ),
             format!(
-                "Wolkvox: no se puede leer su respuesta (HTTP {status}). Revisa WOLKVOX_SERVER (0042 en \
+                "Wolkvox: no se puede leer la respuesta de {host} (HTTP {status}). Revisa WOLKVOX_SERVER (0042 en \
                  https://wv0042.wolkvox.com) y WOLKVOX_API_URL si está definida."
             ),
         ),
@@ -439,18 +450,19 @@ fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()
             "Wolkvox token: it is wrong, expired or deleted. Make a new one in Wolkvox Manager (\"Configuration\", \
              \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN.",
             "Token de Wolkvox: no es válido, venció o fue eliminado. Crea uno nuevo en Wolkvox Manager \
-             (\"Configuración\", \"Integraciones\", \"Tokens\") y ponlo en WOLKVOX_TOKEN.",
+             (\"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\") y ponlo en \
+             WOLKVOX_TOKEN.",
         ),
         Refusal::DailyLimit => report.fail(
-            "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's calls for today are spent. Wait until \
-             tomorrow, or ask Wolkvox for more.",
-            "Token de Wolkvox: WOLKVOX_TOKEN es aceptado, pero se agotaron las llamadas de hoy de la operación. Espera \
-             hasta mañana o pide más a Wolkvox.",
+            "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's API requests for today are spent. Wait \
+             until tomorrow, or ask Wolkvox for more.",
+            "Token de Wolkvox: WOLKVOX_TOKEN es aceptado, pero se agotaron las peticiones de hoy de la operación. \
+             Espera hasta mañana o pide más a Wolkvox.",
         ),
         Refusal::TokenBusy => report.warn(
-            "Wolkvox token: WOLKVOX_TOKEN is in use by other calls just now, so its quota can't be told. Give the bot \
-             a token of its own.",
-            "Token de Wolkvox: otras llamadas están usando WOLKVOX_TOKEN en este momento, así que no se conoce su \
+            "Wolkvox token: WOLKVOX_TOKEN is in use by other requests just now, so its quota can't be told. Give the \
+             bot a token of its own.",
+            "Token de Wolkvox: otras peticiones están usando WOLKVOX_TOKEN en este momento, así que no se conoce su \
              cuota. Dale al bot un token propio.",
         ),
         Refusal::Maintenance => report.fail(
@@ -477,9 +489,9 @@ fn quota(info: TokenInfo) -> (String, String) {
     let left = info.left_today.or_else(|| info.limit?.checked_sub(info.used_today?));
     match (left, info.limit) {
         (Some(left), Some(limit)) => {
-            (format!(", {left} of {limit} calls left today"), format!(", quedan {left} de {limit} llamadas hoy"))
+            (format!(", {left} of {limit} requests left today"), format!(", quedan {left} de {limit} peticiones hoy"))
         }
-        (Some(left), None) => (format!(", {left} calls left today"), format!(", quedan {left} llamadas hoy")),
+        (Some(left), None) => (format!(", {left} requests left today"), format!(", quedan {left} peticiones hoy")),
         (None, _) => (String::new(), String::new()),
     }
 }

@@ -68,7 +68,7 @@ const DISCORD_TOKEN: Variable = required(
 const DISCORD_GUILD_ID: Variable = required(
     "DISCORD_GUILD_ID",
     "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \"Copy Server ID\"",
-    "En Discord, activa el modo de desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \"Copiar ID \
+    "En Discord, activa el modo desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \"Copiar ID \
      del servidor\"",
 );
 const ALLOWED_ROLE_IDS: Variable = required(
@@ -86,7 +86,7 @@ const WOLKVOX_SERVER: Variable = required(
 const WOLKVOX_TOKEN: Variable = required(
     "WOLKVOX_TOKEN",
     "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
-    "Créalo en Wolkvox Manager: \"Configuración\", \"Integraciones\", \"Tokens\"",
+    "Créalo en Wolkvox Manager: \"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\"",
 );
 const WOLKVOX_TIMEOUT_SECS: Variable = optional("WOLKVOX_TIMEOUT_SECS", "65");
 const TOGGLE_GUARD_SECS: Variable = optional("TOGGLE_GUARD_SECS", "30");
@@ -374,11 +374,31 @@ impl<'a> Reader<'a> {
                             if empty { ", which is empty," } else { "" }
                         ),
                         format!(
-                            "está más de una vez en .env (líneas {lines}); vale la última{}",
+                            "está más de una vez en .env (líneas {lines}); se usa la última{}",
                             if empty { ", que está vacía" } else { "" }
                         ),
                     ),
                     remedy: self.pick("Keep one of these lines", "Deja solo una de esas líneas").to_owned(),
+                });
+            }
+        }
+        // Other programs have names that are like those of addresses and proxies.
+        let ours = |name: &str| !name.ends_with("_URL") && !name.ends_with("_PROXY");
+        for variable in VARIABLES.into_iter().filter(|variable| !variable.required && ours(variable.name)) {
+            if let Some(written) = self.misspelt(variable) {
+                let name = variable.name;
+                self.warnings.push(Problem {
+                    variable: written.to_owned(),
+                    problem: self
+                        .pick(
+                            "the bot has no variable of this name",
+                            "el bot no tiene ninguna variable con este nombre",
+                        )
+                        .to_owned(),
+                    remedy: self.pick(
+                        format!("If {name} is meant, correct it in .env"),
+                        format!("Si querías definir {name}, corrígelo en .env"),
+                    ),
                 });
             }
         }
@@ -547,9 +567,33 @@ impl<'a> Reader<'a> {
             let emptied = self.warnings.remove(at);
             self.problems.push(emptied);
         } else if self.tell_missing && self.problems.iter().all(|problem| problem.variable != variable.name) {
-            self.report(variable.name, self.pick("it is missing", "falta"), remedy);
+            match self.misspelt(variable) {
+                None => self.report(variable.name, self.pick("it is missing", "falta"), remedy),
+                Some(written) => self.report(
+                    variable.name,
+                    self.pick(
+                        format!("it is missing, but .env has {written}"),
+                        format!("falta, pero en .env está {written}"),
+                    ),
+                    self.pick(
+                        format!("If that is meant, correct its name. {remedy}"),
+                        format!("Si es esa, corrige el nombre. {remedy}"),
+                    ),
+                ),
+            }
         }
         None
+    }
+
+    /// The name in `.env` that may be meant for a variable that is not set. Names that are like none of ours are other
+    /// programs'.
+    fn misspelt(&self, variable: Variable) -> Option<&'a str> {
+        const ALIKE: usize = 75;
+
+        let file = self.file.filter(|_| self.value(variable).is_none())?;
+        let known = |name: &str| VARIABLES.into_iter().flat_map(Variable::spellings).any(|known| known == name);
+        let alike = file.names().filter(|name| !known(name)).map(|name| (likeness(name, variable.name), name));
+        alike.max().filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, name)| name)
     }
 
     fn where_to_find(&self, variable: Variable) -> &'static str {
@@ -620,7 +664,7 @@ impl<'a> Reader<'a> {
         let (min, max, default) = (range.start(), range.end(), variable.default);
         let remedy = self.pick(
             format!("Give whole seconds from {min} to {max}, or leave it out for {default}"),
-            format!("Escribe segundos enteros de {min} a {max}, o quítala para usar {default}"),
+            format!("Escribe segundos enteros de {min} a {max}, o borra la variable para usar {default}"),
         );
         let problem = self.pick(
             format!("it is not a whole number from {min} to {max}"),
@@ -636,7 +680,7 @@ impl<'a> Reader<'a> {
         let ([(first, _), (second, _)], default) = (choices, variable.default);
         let remedy = self.pick(
             format!("Use {first} or {second}, or leave it out for {default}"),
-            format!("Usa {first} o {second}, o quítala para usar {default}"),
+            format!("Usa {first} o {second}, o borra la variable para usar {default}"),
         );
         let problem = self.pick(format!("it is neither {first} nor {second}"), format!("no es ni {first} ni {second}"));
         self.defaulted(variable, remedy, |value| {
@@ -649,9 +693,10 @@ impl<'a> Reader<'a> {
     fn audit_channel(&mut self) -> Option<Option<ChannelId>> {
         let Some(value) = self.value(AUDIT_CHANNEL_ID) else { return Some(None) };
         let remedy = self.pick(
-            "In Discord, with the developer mode on, right-click the channel, \"Copy Channel ID\"; or leave it out",
-            "En Discord, con el modo de desarrollador activado, haz clic derecho en el canal, \"Copiar ID del \
-             canal\"; o quítala",
+            "In Discord, with the developer mode on, right-click the channel, \"Copy Channel ID\"; or leave the \
+             variable out, if you want no such channel",
+            "En Discord, con el modo desarrollador activado, haz clic derecho en el canal, \"Copiar ID del canal\"; o \
+             borra la variable si no quieres ese canal",
         );
         let language = self.language;
         let parse = |value: &str| snowflake(value).map(ChannelId::from).ok_or(not_an_id(language));
@@ -672,7 +717,7 @@ impl<'a> Reader<'a> {
         let value = self.value(variable).or(otherwise)?;
         let remedy = self.pick(
             "Give an address such as https://proxy.example, or leave it out",
-            "Escribe una dirección como https://proxy.example, o quítala",
+            "Escribe una dirección como https://proxy.example, o borra la variable",
         );
         let language = self.language;
         self.parsed(variable, &value, remedy, |value| {
@@ -688,7 +733,7 @@ impl<'a> Reader<'a> {
             "Give an address such as http://proxy.example:3128, or http://name:password@proxy.example:3128 with each \
              @ : / # ? % of the password as %40 %3A %2F %23 %3F %25; or leave it out",
             "Escribe una dirección como http://proxy.example:3128, o http://nombre:clave@proxy.example:3128 con cada \
-             @ : / # ? % de la clave como %40 %3A %2F %23 %3F %25; o quítala",
+             @ : / # ? % de la clave como %40 %3A %2F %23 %3F %25; o borra la variable",
         );
         let language = self.language;
         let parse = |value: &str| Proxy::parse(value, &except).map_err(|error| error.in_language(language));
@@ -716,8 +761,8 @@ fn non_blank(value: &str) -> Option<String> {
 fn not_an_id(language: Language) -> String {
     language
         .pick_for_operator(
-            "it is not an id, which is a number of 17 to 20 digits",
-            "no es un ID, que es un número de 17 a 20 dígitos",
+            "it is not an id: that is a number of 17 to 20 digits, not a name",
+            "no es un ID: se escribe el número de 17 a 20 dígitos, no el nombre",
         )
         .to_owned()
 }
@@ -742,8 +787,8 @@ fn role_ids(language: Language, value: &str) -> Result<Vec<RoleId>, String> {
     let entries = value.split(',').map(str::trim).enumerate().filter(|(_, entry)| !entry.is_empty());
     let not_an_id = |at: usize| {
         language.pick_for_operator(
-            format!("entry {at} is not an id, which is a number of 17 to 20 digits"),
-            format!("el elemento {at} no es un ID, que es un número de 17 a 20 dígitos"),
+            format!("entry {at} is not an id: that is a number of 17 to 20 digits, not the role's name"),
+            format!("el elemento {at} no es un ID: se escribe el número de 17 a 20 dígitos, no el nombre del rol"),
         )
     };
     entries.map(|(at, entry)| snowflake(entry).map(RoleId::from).ok_or_else(|| not_an_id(at + 1))).collect()
@@ -782,6 +827,14 @@ fn is_discord_token(token: &str) -> bool {
 /// A long hexadecimal string, as Wolkvox's tokens are as far as they were seen. Discord's have dots.
 fn is_wolkvox_token(token: &str) -> bool {
     token.len() >= 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// How much of the longer of two names is what both begin and end with, in percent.
+fn likeness(one: &str, other: &str) -> usize {
+    let same = |(one, other): &(u8, u8)| one.eq_ignore_ascii_case(other);
+    let beginning = one.bytes().zip(other.bytes()).take_while(same).count();
+    let end = one.bytes().rev().zip(other.bytes().rev()).take_while(same).count();
+    (beginning + end).min(one.len()).min(other.len()) * 100 / one.len().max(other.len())
 }
 
 fn letters(text: &str) -> String {

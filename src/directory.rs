@@ -10,6 +10,7 @@ use unicode_normalization::char::is_combining_mark;
 
 use crate::agent::AgentId;
 use crate::discord::markdown::{one_line, plain_text, truncate};
+use crate::net::error_chain;
 use crate::wolkvox::{AgentRow, Wolkvox};
 
 /// The most suggestions that Discord takes ("Application Commands", autocomplete).
@@ -92,7 +93,8 @@ impl Directory {
             }
             Err(error) => {
                 if !state.failing {
-                    tracing::warn!("the agent directory can't be read, so names may be missing: {error}");
+                    let why = error_chain(&error);
+                    tracing::warn!("the agent directory can't be read, so names may be missing: {why}");
                 }
                 state.failing = true;
             }

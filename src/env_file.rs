@@ -88,6 +88,12 @@ impl EnvFile {
         assignment.lines.push(line);
     }
 
+    /// The names that are given a value.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let set = self.assignments.iter().filter(|(_, assignment)| !unquoted(&assignment.value).is_empty());
+        set.map(|(name, _)| name.as_str())
+    }
+
     /// What the file says about a variable.
     pub(crate) fn get(&self, name: &str) -> Option<&Assignment> {
         self.assignments.get(name)

@@ -1,14 +1,17 @@
 //! Errors in the language of whoever runs the bot.
 //!
 //! An error's `Display` is English, which is also what the log is written in; its Spanish stands here. A kind of error
-//! that is added does not compile until it has both. What the operating system says stays as it came.
+//! that is added does not compile until it has both. What a library says of a connection is for the log alone; what the
+//! system says of a file stays as it came.
 
 use std::fmt::Display;
 
 use crate::access::InvalidAllowlist;
 use crate::app::{self, RunError};
 use crate::discord::{GatewayError, RestError};
-use crate::net::{ClientError, HttpError, InvalidBaseUrl, InvalidProxy, ProxyFault, Untrusted, error_chain};
+use crate::net::{
+    ClientError, HttpError, InvalidBaseUrl, InvalidProxy, Obstacle, ProxyFault, Unreachable, Untrusted, error_chain,
+};
 use crate::record::OpenError;
 use crate::reply::Language;
 use crate::telemetry::InvalidFilter;
@@ -75,8 +78,9 @@ impl Localized for ProxyFault {
     fn spanish(&self) -> String {
         match self {
             Self::Unreachable(why) => format!(
-                "no se puede llegar al proxy que nombra HTTPS_PROXY: {why}. Revisa que esté funcionando, y su \
-                 dirección: http o https, host y puerto"
+                "no se puede llegar al proxy que nombra HTTPS_PROXY: {}. Revisa que esté funcionando, y su \
+                 dirección: http o https, host y puerto",
+                why.spanish()
             ),
             Self::Untrusted(why) => {
                 format!("el proxy que nombra HTTPS_PROXY no es de confianza: {}", why.spanish())
@@ -125,15 +129,34 @@ impl Localized for Untrusted {
     }
 }
 
+impl Localized for Unreachable {
+    fn spanish(&self) -> String {
+        match self {
+            Self::UnknownName => "no se encontró ninguna dirección para ese nombre (DNS)",
+            Self::TurnedDown => "la conexión es rechazada",
+            Self::Unanswered => "nadie respondió a tiempo",
+            Self::Otherwise => "la conexión no se puede establecer, o se corta enseguida",
+        }
+        .to_owned()
+    }
+}
+
+impl Localized for Obstacle {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Unreachable(why) => why.spanish(),
+            Self::Untrusted(why) => why.spanish(),
+            Self::Proxy(fault) => fault.spanish(),
+        }
+    }
+}
+
 impl Localized for HttpError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoRequest(why) => format!("no se puede armar la solicitud: {why}"),
-            Self::NoConnection(why) | Self::TurnedDown(why) => format!("no hay conexión: {why}"),
-            Self::Unanswered => "no hay conexión: nadie respondió a tiempo".to_owned(),
-            Self::Proxy(fault) => format!("no hay conexión: {}", fault.spanish()),
-            Self::Untrusted(why) => format!("no hay una conexión de confianza: {}", why.spanish()),
-            Self::Lost(why) => format!("se cortó la conexión: {why}"),
+            Self::NoRequest(_) => "no se puede armar la solicitud".to_owned(),
+            Self::NoConnection { host, why, .. } => format!("no hay conexión con {host}: {}", why.spanish()),
+            Self::Lost(_) => "se cortó la conexión".to_owned(),
             Self::TimedOut => "tardó demasiado".to_owned(),
             Self::TooLong => "la respuesta es demasiado larga".to_owned(),
         }
@@ -191,8 +214,8 @@ impl Localized for OpenError {
             Self::NotARecord(path, why) => {
                 let path = path.display();
                 format!(
-                    "{path} está dañado o no es un registro de este bot ({why}). Se dejó como está: muévelo junto con \
-                     {path}-wal y {path}-shm, y el bot empieza uno nuevo, o nombra otro archivo"
+                    "{path} está dañado o no es un archivo de estado de este bot ({why}). Se dejó como está: muévelo \
+                     junto con {path}-wal y {path}-shm, y el bot empieza uno nuevo, o nombra otro archivo"
                 )
             }
             Self::Newer(path, version) => format!(
@@ -230,14 +253,7 @@ impl Localized for RestError {
 impl Localized for InformationError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoAnswer(HttpError::Unanswered) => "no hay conexión con Wolkvox: nadie respondió a tiempo".to_owned(),
-            Self::NoAnswer(HttpError::NoConnection(why) | HttpError::TurnedDown(why)) => {
-                format!("no hay conexión con Wolkvox: {why}")
-            }
-            Self::NoAnswer(HttpError::Proxy(fault)) => format!("no hay conexión con Wolkvox: {}", fault.spanish()),
-            Self::NoAnswer(HttpError::Untrusted(why)) => {
-                format!("no hay una conexión de confianza con Wolkvox: {}", why.spanish())
-            }
+            Self::NoAnswer(error) if error.is_unconnected() => error.spanish(),
             Self::NoAnswer(error) => format!("Wolkvox no respondió: {}", error.spanish()),
             Self::Refused(rejected) => format!("Wolkvox lo rechazó con {}", rejected.code),
             Self::Unreadable(status) => format!("no se puede leer la respuesta de Wolkvox (HTTP {status})"),

@@ -42,7 +42,7 @@ Opciones: -h, --help         muestra esto
           -V, --version      muestra la versión
 
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
-copia .env.example como .env y llénalo. README.md describe cada variable.";
+copia .env.example como .env y llénalo. La guía .github/README.es.md describe cada variable.";
 
 /// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can mend: whatever
 /// keeps the bot running can be told not to start it again then, as systemd with `RestartPreventExitStatus=2`.

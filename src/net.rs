@@ -180,30 +180,27 @@ pub struct Answer {
     pub body: Result<Vec<u8>, HttpError>,
 }
 
-/// Why there is no answer. No variant holds an address, since that may hold a token.
+/// Why there is no answer. Its words are for people, and name the other side's host at most: an address may hold a
+/// token. What a library said stands in its source, for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {
     /// Nothing was sent: the request itself is at fault.
-    #[error("the request can't be made: {0}")]
-    NoRequest(String),
-    /// Nothing was sent: no connection was made.
-    #[error("no connection: {0}")]
-    NoConnection(String),
-    /// Nothing was sent: the connection was turned down.
-    #[error("no connection: {0}")]
-    TurnedDown(String),
-    /// Nothing was sent: nobody answered while there was time to make a connection.
-    #[error("no connection: nobody answered in time")]
-    Unanswered,
-    /// Nothing was sent: the proxy made no connection.
-    #[error("no connection: {0}")]
-    Proxy(ProxyFault),
-    /// Nothing was sent: the other side could not be trusted.
-    #[error("no connection that can be trusted: {0}")]
-    Untrusted(Untrusted),
+    #[error("the request can't be made")]
+    NoRequest(#[source] Cause),
+    /// Nothing was sent: there is no connection.
+    #[error("no connection to {host}: {why}")]
+    NoConnection {
+        /// Whom there is none to.
+        host: String,
+        /// What is in the way.
+        why: Obstacle,
+        /// What the library said.
+        #[source]
+        cause: Cause,
+    },
     /// Something may have been sent, and the connection broke.
-    #[error("the connection broke: {0}")]
-    Lost(String),
+    #[error("the connection broke")]
+    Lost(#[source] Cause),
     /// Something may have been sent, and there was no answer in time.
     #[error("it took too long")]
     TimedOut,
@@ -212,40 +209,78 @@ pub enum HttpError {
     TooLong,
 }
 
+/// A library's own words.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+/// What keeps a connection from being made.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum Obstacle {
+    /// The host itself.
+    #[error("{0}")]
+    Unreachable(Unreachable),
+    /// The host could not be trusted.
+    #[error("{0}")]
+    Untrusted(Untrusted),
+    /// The proxy.
+    #[error("{0}")]
+    Proxy(ProxyFault),
+}
+
+/// Why a host can't be reached.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// DNS gave no address for its name.
+    #[error("no address was found for this name (DNS)")]
+    UnknownName,
+    /// It, or something before it, turned the connection down.
+    #[error("the connection is turned down")]
+    TurnedDown,
+    /// Nobody answered while there was time to make a connection.
+    #[error("nobody answered in time")]
+    Unanswered,
+    /// Anything else.
+    #[error("the connection can't be made, or breaks off at once")]
+    Otherwise,
+}
+
 impl HttpError {
     /// Whether the request may have reached the other side.
     pub fn may_have_been_sent(&self) -> bool {
-        !matches!(self, Self::NoRequest(_)) && !self.is_unconnected()
+        !matches!(self, Self::NoRequest(_) | Self::NoConnection { .. })
     }
 
     /// Whether there was no connection to send anything on.
     pub fn is_unconnected(&self) -> bool {
-        matches!(
-            self,
-            Self::NoConnection(_) | Self::TurnedDown(_) | Self::Unanswered | Self::Proxy(_) | Self::Untrusted(_)
-        )
+        matches!(self, Self::NoConnection { .. })
     }
 
     /// Whether it is what somebody gets whom the other side's firewall does not let in.
     pub fn may_be_firewall(&self) -> bool {
-        matches!(self, Self::TurnedDown(_) | Self::Unanswered | Self::Proxy(ProxyFault::Refused))
+        let Self::NoConnection { why, .. } = self else { return false };
+        matches!(
+            why,
+            Obstacle::Unreachable(Unreachable::TurnedDown | Unreachable::Unanswered)
+                | Obstacle::Proxy(ProxyFault::Refused)
+        )
     }
 
     /// Whether its text says itself what to do about it.
     pub fn names_its_remedy(&self) -> bool {
-        matches!(self, Self::Untrusted(_) | Self::Proxy(_))
+        matches!(self, Self::NoConnection { why: Obstacle::Untrusted(_) | Obstacle::Proxy(_), .. })
     }
 }
 
 /// Why the proxy made no connection, and what an administrator can do about it.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ProxyFault {
     /// There is no connection to the proxy itself.
     #[error(
         "the proxy that HTTPS_PROXY names can't be reached: {0}. Check that it is running, and its address: http or \
          https, host and port"
     )]
-    Unreachable(String),
+    Unreachable(Unreachable),
     /// There is no connection to the proxy itself that can be trusted.
     #[error("the proxy that HTTPS_PROXY names is not to be trusted: {0}")]
     Untrusted(Untrusted),
@@ -307,25 +342,29 @@ pub enum Untrusted {
 
 impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
+        let host = error.url().map(host).unwrap_or_default();
         let error = error.without_url();
-        let why = first_cause(&error);
+        let cause = Cause(first_cause(&error));
         if error.is_builder() {
-            Self::NoRequest(why)
+            Self::NoRequest(cause)
         } else if error.is_connect() {
-            let untrusted = tls_error(&error).and_then(untrusted);
-            match (proxy_fault(&error), untrusted) {
-                (Some(ProxyFault::Unreachable(_)), Some(untrusted)) => Self::Proxy(ProxyFault::Untrusted(untrusted)),
-                (Some(fault), _) => Self::Proxy(fault),
-                (None, Some(untrusted)) => Self::Untrusted(untrusted),
-                (None, None) if error.is_timeout() => Self::Unanswered,
-                (None, None) if is_refusal(&error) => Self::TurnedDown(why),
-                (None, None) => Self::NoConnection(why),
-            }
+            Self::NoConnection { host, why: obstacle(&error), cause }
         } else if error.is_timeout() {
             Self::TimedOut
         } else {
-            Self::Lost(why)
+            Self::Lost(cause)
         }
+    }
+}
+
+fn obstacle(error: &reqwest::Error) -> Obstacle {
+    let untrusted = tls_error(error).and_then(untrusted);
+    match (proxy_fault(error), untrusted) {
+        (Some(ProxyFault::Unreachable(_)), Some(untrusted)) => Obstacle::Proxy(ProxyFault::Untrusted(untrusted)),
+        (Some(fault), _) => Obstacle::Proxy(fault),
+        (None, Some(untrusted)) => Obstacle::Untrusted(untrusted),
+        (None, None) if error.is_timeout() => Obstacle::Unreachable(Unreachable::Unanswered),
+        (None, None) => Obstacle::Unreachable(why_unreachable(error)),
     }
 }
 
@@ -334,20 +373,25 @@ fn proxy_fault(error: &(dyn Error + 'static)) -> Option<ProxyFault> {
     let text = error.to_string();
     let Some(what) = text.strip_prefix("tunnel error: ") else { return proxy_fault(error.source()?) };
     Some(match what {
-        "failed to create underlying connection" => ProxyFault::Unreachable(first_cause(error)),
+        "failed to create underlying connection" => ProxyFault::Unreachable(why_unreachable(error)),
         "proxy authorization required" => ProxyFault::SignIn,
         "unsuccessful" => ProxyFault::Refused,
         _ => ProxyFault::BrokeOff,
     })
 }
 
-/// Whether the other side, or something before it, turned the connection down.
-fn is_refusal(error: &(dyn Error + 'static)) -> bool {
-    const KINDS: [ErrorKind; 3] =
-        [ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset, ErrorKind::HostUnreachable];
-
-    error.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
-        || error.source().is_some_and(is_refusal)
+/// The library has no kind of its own for a look-up that failed, but words.
+fn why_unreachable(error: &(dyn Error + 'static)) -> Unreachable {
+    if error.to_string() == "dns error" {
+        return Unreachable::UnknownName;
+    }
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::HostUnreachable) => {
+            Unreachable::TurnedDown
+        }
+        Some(ErrorKind::TimedOut) => Unreachable::Unanswered,
+        _ => error.source().map_or(Unreachable::Otherwise, why_unreachable),
+    }
 }
 
 fn untrusted(error: &rustls::Error) -> Option<Untrusted> {
@@ -444,12 +488,23 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
+    /// Its host, as people are told of it.
+    pub fn host(&self) -> String {
+        host(&self.0)
+    }
+
     /// The address of `path` below this one.
     pub fn join(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(&[self.0.path().trim_end_matches('/'), path.trim_start_matches('/')].join("/"));
         url
     }
+}
+
+/// The host, with the port where that is not the usual one.
+pub fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Whether a token may travel to this address: encrypted, or without leaving the machine.

@@ -11,15 +11,15 @@ mod rows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 use secrecy::SecretString;
 use serenity::model::id::{ApplicationId, InteractionId, UserId};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use self::file::Lock;
@@ -52,7 +52,7 @@ pub struct Record(Option<Arc<Shared>>);
 
 struct Shared {
     /// Nothing once it is being dropped.
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
     thread: JoinHandle<()>,
     health: Arc<Health>,
 }
@@ -196,12 +196,12 @@ impl Record {
         connection.busy_timeout(BUSY).map_err(|error| other(&error))?;
         let health = Arc::new(Health { failing: AtomicBool::new(false), path: path.clone() });
         let mut worker = Worker { connection, me: Me { owner, path }, clean_at: None, _lock: lock };
-        let (jobs, given) = mpsc::channel::<Job>();
+        let (jobs, mut given) = mpsc::unbounded_channel::<Job>();
         let work = move || {
             // A panic stays with its job: with the thread the lock would go, which says that this process lives.
-            given.into_iter().for_each(|job| {
+            while let Some(job) = given.blocking_recv() {
                 let _ = catch_unwind(AssertUnwindSafe(|| job(&mut worker)));
-            });
+            }
             // What this owner leaves open is found without that.
             let _ = worker.connection.execute("DELETE FROM owners WHERE owner = ?1", [worker.me.owner]);
         };
@@ -273,16 +273,32 @@ impl Record {
         self.run(job, Some(PATIENCE)).await
     }
 
+    /// The same, and once it is done, not even a power failure takes the command back to what it was before. For that it
+    /// waits for the disk.
+    pub async fn save_for_good(&self, command: &Command) -> Result<Ownership, Unavailable> {
+        let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
+        let job = in_transaction(move |transaction, me| write_command(transaction, me, &command));
+        let job = move |worker: &mut Worker| {
+            worker.connection.pragma_update(None, "synchronous", "FULL")?;
+            let saved = job(worker);
+            worker.connection.pragma_update(None, "synchronous", "NORMAL")?;
+            saved
+        };
+        self.run(job, Some(PATIENCE)).await
+    }
+
     /// When the outcome is known, before anybody is told: writes the command, what is known of its toggle and until
-    /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it. To be
-    /// used once for a command.
+    /// when that counts, or that there was none. If it was carried out, returns the agent's toggle before it, unless
+    /// another one may lie between. To be used once for a command.
     pub async fn known(
         &self,
         command: &Command,
         toggle: Option<(Certainty, SystemTime)>,
     ) -> Result<(Ownership, Option<LastToggle>), Unavailable> {
         const FORGET: &str = "DELETE FROM last_toggles WHERE agent = ?1";
-        const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1";
+        // Another copy's call, or that of a copy that died and was not taken over yet.
+        const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1 AND NOT EXISTS
+            (SELECT 1 FROM commands WHERE agent = ?1 AND interaction <> ?2 AND stage = 'sending')";
         const REPLACE: &str = "REPLACE INTO last_toggles (agent, by_user, at_ms) VALUES (?1, ?2, ?3)";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
         self.transaction(move |transaction, me| {
@@ -302,7 +318,8 @@ impl Record {
                 _ => return Ok((ownership, None)),
             }
             let toggle = |row: &Row<'_>| Ok(LastToggle { by: id(row, "by_user")?, at: time(row, "at_ms")? });
-            let last = transaction.prepare_cached(LAST)?.query_row([agent], toggle).optional()?;
+            let key = [agent, command.interaction.get().cast_signed()];
+            let last = transaction.prepare_cached(LAST)?.query_row(key, toggle).optional()?;
             transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), now()))?;
             Ok((ownership, last))
         })

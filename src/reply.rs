@@ -226,16 +226,16 @@ fn hint(language: Language, reason: Refusal) -> &'static str {
              Wolkvox Manager e o coloque em `WOLKVOX_TOKEN`.",
         ),
         Refusal::DailyLimit => language.pick(
-            "Today's limit of API calls is spent. Use Wolkvox itself until tomorrow, and tell your administrator.",
-            "Se agotó el límite de llamadas a la API de hoy. Usa Wolkvox directamente hasta mañana y avisa a tu \
+            "Today's limit of API requests is spent. Use Wolkvox itself until tomorrow, and tell your administrator.",
+            "Se agotó el límite de peticiones a la API de hoy. Usa Wolkvox directamente hasta mañana y avisa a tu \
              administrador.",
-            "O limite de chamadas à API de hoje se esgotou. Use o próprio Wolkvox até amanhã e avise o \
+            "O limite de solicitações à API de hoje se esgotou. Use o próprio Wolkvox até amanhã e avise o \
              administrador.",
         ),
         Refusal::TokenBusy => language.pick(
-            "The token is busy with other calls. Try again in a moment.",
-            "El token está ocupado con otras llamadas. Inténtalo de nuevo en un momento.",
-            "O token está ocupado com outras chamadas. Tente novamente em instantes.",
+            "The token is busy with other requests. Try again in a moment.",
+            "El token está ocupado con otras peticiones. Inténtalo de nuevo en un momento.",
+            "O token está ocupado com outras solicitações. Tente novamente em instantes.",
         ),
         Refusal::Maintenance => language.pick(
             "The Wolkvox server may be in maintenance. Try again in a few minutes; if it stays like this, tell \
@@ -273,8 +273,8 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
         ),
         NotSent::NotRecorded => language.pick(
             "**Not sent:** the bot can't write its record. Nothing has changed; try again, and tell your administrator.",
-            "**No se envió:** el bot no puede escribir su registro. Nada ha cambiado; inténtalo de nuevo y avisa a tu \
-             administrador.",
+            "**No se envió:** el bot no puede escribir su archivo de estado. Nada ha cambiado; inténtalo de nuevo y \
+             avisa a tu administrador.",
             "**Não foi enviado:** o bot não consegue gravar o seu registro. Nada mudou; tente novamente e avise o \
              administrador.",
         ),
@@ -352,14 +352,14 @@ fn unknown(language: Language, why: Unknown) -> String {
             "**Resultado desconhecido:** não foi possível ler a resposta do Wolkvox.",
         ),
         Unknown::Fault => language.pick(
-            "**Unknown:** something broke in the bot during the call.",
-            "**Resultado desconocido:** algo falló en el bot durante la llamada.",
-            "**Resultado desconhecido:** algo falhou no bot durante a chamada.",
+            "**Unknown:** something broke in the bot during its request to Wolkvox.",
+            "**Resultado desconocido:** algo falló en el bot durante la petición a Wolkvox.",
+            "**Resultado desconhecido:** algo falhou no bot durante a solicitação ao Wolkvox.",
         ),
         Unknown::Interrupted => language.pick(
-            "**Unknown:** the bot was interrupted during the call.",
-            "**Resultado desconocido:** el bot se interrumpió durante la llamada.",
-            "**Resultado desconhecido:** o bot foi interrompido durante a chamada.",
+            "**Unknown:** the bot was interrupted during its request to Wolkvox.",
+            "**Resultado desconocido:** el bot se interrumpió durante la petición a Wolkvox.",
+            "**Resultado desconhecido:** o bot foi interrompido durante a solicitação ao Wolkvox.",
         ),
     };
     let remedy = language.pick(
@@ -402,36 +402,43 @@ pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String
     match conflict.certainty {
         Certainty::UnderWay => language.pick(
             format!(
-                "**Not sent:** <@{by}> asked to toggle agent {agent} {ago} ago, and that is still under way. Going \
-                 on would reverse it."
+                "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and that is still \
+                 under way. Going on would reverse it."
             ),
             format!(
-                "**No se envió:** <@{by}> pidió alternar el agente {agent} hace {ago} y aún está en curso. Continuar \
-                 lo revertiría."
+                "**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y aún está en \
+                 curso. Continuar lo revertiría."
             ),
             format!(
-                "**Não foi enviado:** <@{by}> pediu para alternar o agente {agent} há {ago}, e isso ainda está em \
-                 andamento. Continuar reverteria a ação."
+                "**Não foi enviado:** <@{by}> pediu para alternar o microfone do agente {agent} há {ago}, e isso ainda \
+                 está em andamento. Continuar reverteria a ação."
             ),
         ),
         Certainty::Perhaps | Certainty::Elsewhere => language.pick(
             format!(
-                "**Not sent:** <@{by}> asked to toggle agent {agent} {ago} ago, and it is not known whether that was \
-                 done. Look at the agent's MUTE button: going on may reverse it."
+                "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and it is not \
+                 known whether that was done. Look at the agent's MUTE button: going on may reverse it."
             ),
             format!(
-                "**No se envió:** <@{by}> pidió alternar el agente {agent} hace {ago} y no se sabe si se hizo. Mira el \
-                 botón MUTE del agente: continuar podría revertirlo."
+                "**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y no se sabe si \
+                 se hizo. Mira el botón MUTE del agente: continuar podría revertirlo."
             ),
             format!(
-                "**Não foi enviado:** <@{by}> pediu para alternar o agente {agent} há {ago}, e não se sabe se foi \
-                 feito. Veja o botão MUTE do agente: continuar poderia reverter a ação."
+                "**Não foi enviado:** <@{by}> pediu para alternar o microfone do agente {agent} há {ago}, e não se sabe \
+                 se foi feito. Veja o botão MUTE do agente: continuar poderia reverter a ação."
             ),
         ),
         Certainty::Done => language.pick(
-            format!("**Not sent:** <@{by}> toggled agent {agent} {ago} ago. Going on would reverse that."),
-            format!("**No se envió:** <@{by}> alternó el agente {agent} hace {ago}. Continuar lo revertiría."),
-            format!("**Não foi enviado:** <@{by}> alternou o agente {agent} há {ago}. Continuar reverteria a ação."),
+            format!(
+                "**Not sent:** <@{by}> toggled the microphone of agent {agent} {ago} ago. Going on would reverse that."
+            ),
+            format!(
+                "**No se envió:** <@{by}> alternó el micrófono del agente {agent} hace {ago}. Continuar lo revertiría."
+            ),
+            format!(
+                "**Não foi enviado:** <@{by}> alternou o microfone do agente {agent} há {ago}. Continuar reverteria a \
+                 ação."
+            ),
         ),
     }
 }

@@ -192,7 +192,10 @@ async fn a_token_that_stays_busy_is_a_refusal_in_the_end() {
         let command = world.discord.mute(&supervisor(), 1001);
         let text = world.discord.reply(command).await;
         assert!(started.elapsed() <= Duration::from_secs(17));
-        assert!(text.contains("EXCEEDS THE LIMIT") && text.contains("The token is busy with other calls."), "{text}");
+        assert!(
+            text.contains("EXCEEDS THE LIMIT") && text.contains("The token is busy with other requests."),
+            "{text}"
+        );
         assert_eq!(world.log.outcome(command).await, "rejected");
         assert_eq!(world.wolkvox.toggles(1001), 0);
     })
@@ -217,7 +220,8 @@ async fn a_connection_that_was_never_made_is_tried_again() {
         |config| config.wolkvox.base = BaseUrl::parse(&url).unwrap(),
         async |world| {
             let command = world.discord.mute(&supervisor(), 1001);
-            world.log.until_contains("no connection to Wolkvox").await;
+            let told = format!("no connection to 127.0.0.1:{port}: the connection is turned down: Connection refused");
+            world.log.until_contains(&told).await;
             let late = Wolkvox::new(url.clone());
             let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
             late.listen(listener);

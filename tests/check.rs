@@ -39,19 +39,20 @@ async fn all_is_well() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     discord.state(|state| state.commands = Some(json!([{"id": "1", "name": "mute"}])));
     let checked = check(&discord, &wolkvox, &[("AUDIT_CHANNEL_ID", &AUDIT_CHANNEL.to_string())]).await;
+    let [gateway, host] = [&discord.url, &wolkvox.url].map(|url| url.trim_start_matches("http://"));
     assert_eq!(
         checked.printed,
         format!(
             "ok    Configuration: complete\n\
              ok    Discord token: the bot is wolkvox-bot\n\
-             ok    Gateway: 127.0.0.1 is reachable\n\
-             ok    Server: Contact centre\n\
+             ok    Gateway: {gateway} can be reached\n\
+             ok    Discord server: Contact centre\n\
              ok    Role: Supervisor\n\
              ok    Role: Quality\n\
              ok    Command: /mute is registered\n\
              ok    Audit channel: #mute-audit\n\
-             ok    Wolkvox: reachable\n\
-             ok    Wolkvox token: valid, 4960 of 5000 calls left today\n\
+             ok    Wolkvox: {host} can be reached\n\
+             ok    Wolkvox token: valid, 4960 of 5000 requests left today\n\
              ok    Record: off (STATE_FILE), so what was promised is lost if the bot is killed\n\
              \n\
              To invite the bot to a server: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
@@ -68,21 +69,22 @@ async fn all_is_well() {
 async fn in_a_spanish_locale_it_is_in_spanish() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     let spanish = ("LANG", "es_CO.UTF-8");
+    let [gateway, host] = [&discord.url, &wolkvox.url].map(|url| url.trim_start_matches("http://"));
     let well = check(&discord, &wolkvox, &[spanish, ("AUDIT_CHANNEL_ID", &AUDIT_CHANNEL.to_string())]).await;
     assert_eq!(
         well.printed,
         format!(
             "ok    Configuración: completa\n\
              ok    Token de Discord: el bot es wolkvox-bot\n\
-             ok    Gateway: se puede acceder a 127.0.0.1\n\
-             ok    Servidor: Contact centre\n\
+             ok    Gateway: se puede acceder a {gateway}\n\
+             ok    Servidor de Discord: Contact centre\n\
              ok    Rol: Supervisor\n\
              ok    Rol: Quality\n\
              aviso Comando: /mute aún no está registrado; se registra al iniciar el bot\n\
              ok    Canal de auditoría: #mute-audit\n\
-             ok    Wolkvox: se puede acceder al servidor\n\
-             ok    Token de Wolkvox: válido, quedan 4960 de 5000 llamadas hoy\n\
-             ok    Registro: off (STATE_FILE), así que lo prometido se pierde si matan al bot\n\
+             ok    Wolkvox: se puede acceder a {host}\n\
+             ok    Token de Wolkvox: válido, quedan 4960 de 5000 peticiones hoy\n\
+             ok    Archivo de estado: off (STATE_FILE), así que lo prometido se pierde si el bot se cae\n\
              \n\
              Para invitar al bot a un servidor: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
              &scope=bot+applications.commands&permissions=0"
@@ -92,9 +94,20 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         (("WOLKVOX_TOKEN", ""), "FALLO WOLKVOX_TOKEN: falta. Créalo en Wolkvox Manager"),
         (("WOLKVOX_TOKEN", "wrong"), "FALLO Token de Wolkvox: no es válido, venció o fue eliminado."),
         (("DISCORD_TOKEN", "wrong"), "FALLO Token de Discord: Discord no lo acepta."),
-        (("WOLKVOX_API_URL", "http://127.0.0.1:1"), "FALLO Wolkvox: no hay conexión con Wolkvox: "),
-        (("DISCORD_API_URL", "http://127.0.0.1:1"), "FALLO Discord: Discord no respondió: no hay conexión: "),
+        (
+            ("WOLKVOX_API_URL", "http://127.0.0.1:1"),
+            "FALLO Wolkvox: no hay conexión con 127.0.0.1:1: la conexión es rechazada. ",
+        ),
+        (
+            ("DISCORD_API_URL", "http://127.0.0.1:1"),
+            "FALLO Discord: Discord no respondió: no hay conexión con 127.0.0.1:1: la conexión es rechazada. Revisa ",
+        ),
         (("AUDIT_CHANNEL_ID", "4711000000000000000"), "FALLO Canal de auditoría: el bot no puede verlo."),
+        (
+            ("STATE_FILE", "/no/such/folder/bot.db"),
+            "FALLO Archivo de estado: STATE_FILE: la carpeta de /no/such/folder/bot.db no existe. Créala o nombra un \
+             archivo en otro lugar.\n",
+        ),
     ] {
         let checked = check(&discord, &wolkvox, &[spanish, change]).await;
         assert!(checked.printed.contains(failure), "{change:?}: {}", checked.printed);
@@ -278,7 +291,7 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         (("DISCORD_TOKEN", ""), "FAIL  DISCORD_TOKEN: it is missing.", "ok    Wolkvox token: valid"),
         (
             ("DISCORD_GUILD_ID", "4711000000000000000"),
-            "FAIL  Server: the bot is not in the server that DISCORD_GUILD_ID names.",
+            "FAIL  Discord server: the bot is not in the one that DISCORD_GUILD_ID names.",
             "ok    Wolkvox token: valid",
         ),
         (
@@ -289,13 +302,13 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         (
             ("WOLKVOX_TOKEN", "wrong"),
             "FAIL  Wolkvox token: it is wrong, expired or deleted.",
-            "ok    Server: Contact centre",
+            "ok    Discord server: Contact centre",
         ),
-        (("WOLKVOX_TOKEN", ""), "FAIL  WOLKVOX_TOKEN: it is missing.", "ok    Server: Contact centre"),
+        (("WOLKVOX_TOKEN", ""), "FAIL  WOLKVOX_TOKEN: it is missing.", "ok    Discord server: Contact centre"),
         (
             ("WOLKVOX_API_URL", "http://127.0.0.1:1"),
-            "FAIL  Wolkvox: no connection to Wolkvox",
-            "ok    Server: Contact centre",
+            "FAIL  Wolkvox: no connection to 127.0.0.1:1: the connection is turned down.",
+            "ok    Discord server: Contact centre",
         ),
         (
             ("DISCORD_API_URL", "http://127.0.0.1:1"),
@@ -311,6 +324,43 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
     }
 }
 
+/// Words of a library's say nothing to people, and in Spanish they would be English.
+#[tokio::test]
+async fn where_there_is_no_connection_the_host_and_the_reason_are_told_in_words() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let unencrypted = wolkvox.url.replace("http://", "https://");
+    for (url, english, spanish) in [
+        (
+            "https://wv0042.wolkvox.invalid",
+            "no connection to wv0042.wolkvox.invalid: no address was found for this name (DNS). Check ",
+            "no hay conexión con wv0042.wolkvox.invalid: no se encontró ninguna dirección para ese nombre (DNS). \
+             Revisa ",
+        ),
+        (
+            "https://localhost:1",
+            "no connection to localhost:1: the connection is turned down. ",
+            "no hay conexión con localhost:1: la conexión es rechazada. ",
+        ),
+        (
+            &unencrypted,
+            ": the connection can't be made, or breaks off at once. Check ",
+            ": la conexión no se puede establecer, o se corta enseguida. Revisa ",
+        ),
+    ] {
+        for variable in ["WOLKVOX_API_URL", "DISCORD_API_URL"] {
+            for (locale, words) in [("C", english), ("es_CO", spanish)] {
+                let checked = check(&discord, &wolkvox, &[(variable, url), ("LANG", locale)]).await;
+                let line = checked.printed.lines().find(|line| line.contains(words));
+                let line = line.unwrap_or_else(|| panic!("{words}: {}", checked.printed));
+                assert!(line.contains(variable), "{line}");
+                for raw in ["error", "lookup", "tcp", "corrupt"] {
+                    assert!(!line.contains(raw), "{line}");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_shape_of_the_quota_is_understood() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
@@ -319,17 +369,17 @@ async fn every_shape_of_the_quota_is_understood() {
     for (answer, expected) in [
         (
             info(json!({"token_limit": 5000, "available_consumption_options": 10})),
-            "ok    Wolkvox token: valid, 10 of 5000 calls left today",
+            "ok    Wolkvox token: valid, 10 of 5000 requests left today",
         ),
         (
             info(json!([{"token_limit": "5000", "available_consumition_options": "10"}])),
-            "ok    Wolkvox token: valid, 10 of 5000 calls left today",
+            "ok    Wolkvox token: valid, 10 of 5000 requests left today",
         ),
         (
             info(json!({"token_limit": "5000", "token_use_today": "40"})),
-            "ok    Wolkvox token: valid, 4960 of 5000 calls left today",
+            "ok    Wolkvox token: valid, 4960 of 5000 requests left today",
         ),
-        (info(json!({"available_consumption_options": "7"})), "ok    Wolkvox token: valid, 7 calls left today"),
+        (info(json!({"available_consumption_options": "7"})), "ok    Wolkvox token: valid, 7 requests left today"),
         (info(json!({})), "ok    Wolkvox token: valid"),
         (info(json!([])), "ok    Wolkvox token: valid"),
         (info(json!(null)), "ok    Wolkvox token: valid"),
@@ -345,7 +395,7 @@ async fn every_shape_of_the_quota_is_understood() {
             wolkvox::refusal(400, "BAD REQUEST", "THE API YOU WANT TO CONSULT DOES NOT EXIST"),
             "warn  Wolkvox token: the server does not tell",
         ),
-        (Answer::json(200, &json!("?")), "FAIL  Wolkvox: its answer (HTTP 200) can't be read. Check WOLKVOX_SERVER"),
+        (Answer::json(200, &json!("?")), "FAIL  Wolkvox: the answer of 127.0.0.1:"),
     ] {
         wolkvox.state(|state| state.token_info = Some(answer));
         let checked = check(&discord, &wolkvox, &[]).await;
@@ -360,7 +410,9 @@ async fn names_from_discord_can_steer_no_terminal() {
     discord.state(|state| state.names_end = "\u{1b}[2J\u{9b}1m\u{202E}\u{2028}\r\nok");
     let checked = check(&discord, &wolkvox, &[("AUDIT_CHANNEL_ID", &AUDIT_CHANNEL.to_string())]).await;
     let end = r"\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\r\nok";
-    for name in ["the bot is wolkvox-bot", "Server: Contact centre", "Role: Supervisor", "Audit channel: #mute-audit"] {
+    for name in
+        ["the bot is wolkvox-bot", "Discord server: Contact centre", "Role: Supervisor", "Audit channel: #mute-audit"]
+    {
         assert!(checked.printed.lines().any(|line| line.ends_with(&format!("{name}{end}"))), "{}", checked.printed);
     }
     assert_eq!(checked.code, Some(0));

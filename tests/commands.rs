@@ -237,7 +237,7 @@ async fn each_documented_refusal_comes_with_its_hint() {
         for (status, error, msg, hint) in [
             (401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN", "Wolkvox saw no token."),
             (403, "FORBIDDEN", "PLEASE VALIDATE TOKEN", "The API token is wrong, expired or deleted."),
-            (403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED", "Today's limit of API calls is spent."),
+            (403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED", "Today's limit of API requests is spent."),
             (403, "FORBIDDEN", "BACKUP IN PROGRESS", "The Wolkvox server may be in maintenance."),
             (400, "BAD REQUEST", "SOME PARAMETERS ARE REQUIRED", "Check the agent's number."),
         ] {

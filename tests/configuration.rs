@@ -344,22 +344,26 @@ fn each_mistake_in_the_env_file_is_told_once_in_english_and_in_spanish() {
     for (lines, english, spanish) in [
         (
             "AUDIT_CHANNEL_ID=#mute-audit".to_owned(),
-            "AUDIT_CHANNEL_ID: it is not an id, which is a number of 17 to 20 digits. In Discord, with the developer \
-             mode on, right-click the channel, \"Copy Channel ID\"; or leave it out.",
-            "AUDIT_CHANNEL_ID: no es un ID, que es un número de 17 a 20 dígitos. En Discord, con el modo de \
-             desarrollador activado, haz clic derecho en el canal, \"Copiar ID del canal\"; o quítala.",
+            "AUDIT_CHANNEL_ID: it is not an id: that is a number of 17 to 20 digits, not a name. In Discord, with the \
+             developer mode on, right-click the channel, \"Copy Channel ID\"; or leave the variable out, if you want \
+             no such channel.",
+            "AUDIT_CHANNEL_ID: no es un ID: se escribe el número de 17 a 20 dígitos, no el nombre. En Discord, con el \
+             modo desarrollador activado, haz clic derecho en el canal, \"Copiar ID del canal\"; o borra la variable si \
+             no quieres ese canal.",
         ),
         (
             "DISCORD_GUILD_ID=42".to_owned(),
-            "DISCORD_GUILD_ID: it is not an id, which is a number of 17 to 20 digits. In Discord, switch on the \
-             developer",
-            "DISCORD_GUILD_ID: no es un ID, que es un número de 17 a 20 dígitos. En Discord, activa el modo de",
+            "DISCORD_GUILD_ID: it is not an id: that is a number of 17 to 20 digits, not a name. In Discord, switch on \
+             the developer",
+            "DISCORD_GUILD_ID: no es un ID: se escribe el número de 17 a 20 dígitos, no el nombre. En Discord, activa \
+             el",
         ),
         (
             "ALLOWED_ROLE_IDS=1300000000000000003, Supervisor".to_owned(),
-            "ALLOWED_ROLE_IDS: entry 2 is not an id, which is a number of 17 to 20 digits. In Discord, open the \
-             server's",
-            "ALLOWED_ROLE_IDS: el elemento 2 no es un ID, que es un número de 17 a 20 dígitos. En Discord, abre los",
+            "ALLOWED_ROLE_IDS: entry 2 is not an id: that is a number of 17 to 20 digits, not the role's name. In \
+             Discord, open the server's",
+            "ALLOWED_ROLE_IDS: el elemento 2 no es un ID: se escribe el número de 17 a 20 dígitos, no el nombre del \
+             rol. En Discord, abre los",
         ),
         (
             "ALLOWED_ROLE_IDS=1200000000000000002".to_owned(),
@@ -408,13 +412,13 @@ fn each_mistake_in_the_env_file_is_told_once_in_english_and_in_spanish() {
             "TOGGLE_GUARD_SECS=60 # a minute".to_owned(),
             "TOGGLE_GUARD_SECS: it is not a whole number from 0 to 600. Give whole seconds from 0 to 600, or leave it \
              out for 30. A comment needs a line of its own.",
-            "TOGGLE_GUARD_SECS: no es un número entero de 0 a 600. Escribe segundos enteros de 0 a 600, o quítala \
-             para usar 30. Un comentario va en su propia línea.",
+            "TOGGLE_GUARD_SECS: no es un número entero de 0 a 600. Escribe segundos enteros de 0 a 600, o borra la \
+             variable para usar 30. Un comentario va en su propia línea.",
         ),
         (
             "REPLY_VISIBILITY=secret".to_owned(),
             "REPLY_VISIBILITY: it is neither public nor private. Use public or private, or leave it out for public.",
-            "REPLY_VISIBILITY: no es ni public ni private. Usa public o private, o quítala para usar public.",
+            "REPLY_VISIBILITY: no es ni public ni private. Usa public o private, o borra la variable para usar public.",
         ),
         (
             "RUST_LOG=loud".to_owned(),
@@ -478,7 +482,7 @@ fn the_last_of_two_assignments_counts_and_doubles_are_named() {
         ),
         (
             SPANISH,
-            "RUST_LOG: está más de una vez en .env (líneas 7, 9, 10); vale la última. Deja solo una de esas líneas.",
+            "RUST_LOG: está más de una vez en .env (líneas 7, 9, 10); se usa la última. Deja solo una de esas líneas.",
         ),
     ] {
         let draft = folder.draft(&[language]);
@@ -491,6 +495,48 @@ fn the_last_of_two_assignments_counts_and_doubles_are_named() {
     }
     let overridden = folder.draft(&[("WOLKVOX_SERVER", "0044"), ("RUST_LOG", "info")]);
     assert_eq!(overridden.warnings, []);
+}
+
+#[test]
+fn a_misspelt_name_in_the_env_file_is_pointed_out_and_names_of_other_programs_are_not() {
+    for (meant, written) in [
+        ("WOLKVOX_SERVER", "WOLKVOX_SERVIDOR"),
+        ("DISCORD_TOKEN", "DISCORD_TOKENS"),
+        ("WOLKVOX_TOKEN", "WOLVOX_TOKEN"),
+        ("ALLOWED_ROLE_IDS", "allowed_role_ids"),
+    ] {
+        let folder = Folder::with(".env", env_file("").replace(&format!("{meant}="), &format!("{written}=")));
+        let english = format!("{meant}: it is missing, but .env has {written}. If that is meant, correct its name. ");
+        let spanish = format!("{meant}: falta, pero en .env está {written}. Si es esa, corrige el nombre. ");
+        for (language, expected) in [(ENGLISH, english), (SPANISH, spanish)] {
+            let told = told(folder.draft(&[language]));
+            assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
+        }
+    }
+
+    let folder = Folder::with(".env", env_file("REPLY_VISIBILTY=private\nAUDIT_CHANEL_ID="));
+    for (language, expected) in [
+        (
+            ENGLISH,
+            "REPLY_VISIBILTY: the bot has no variable of this name. If REPLY_VISIBILITY is meant, correct it in .env.",
+        ),
+        (
+            SPANISH,
+            "REPLY_VISIBILTY: el bot no tiene ninguna variable con este nombre. Si querías definir REPLY_VISIBILITY, \
+             corrígelo en .env.",
+        ),
+    ] {
+        let draft = folder.draft(&[language]);
+        assert_eq!(draft.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        draft.finish().unwrap();
+    }
+    assert_eq!(folder.draft(&[("REPLY_VISIBILITY", "public")]).warnings, [], "it is set elsewhere");
+
+    let others = "HTTP_PROXY=x\nhttps_proxy=proxy.example\nDISCORD_API_KEY=x\nDISCORD_TOKENS=x\nDISCORD_WEBHOOK_URL=x\n\
+                  WOLKVOX_USER=x\nLOG_LEVEL=x\nRUST_BACKTRACE=1\nPORT=1";
+    let draft = Folder::with(".env", env_file(others)).draft(&[]);
+    assert_eq!(draft.warnings, []);
+    draft.finish().unwrap();
 }
 
 #[test]
@@ -576,6 +622,21 @@ fn the_first_locale_that_is_set_decides_the_language() {
 }
 
 #[tokio::test]
+async fn the_process_speaks_spanish_or_english_as_its_environment_says() {
+    for (locales, usage) in [
+        (vec![], "Usage: wolkvox-bot"),
+        (vec![("LC_MESSAGES", "es_MX.UTF-8"), ("LANG", "en_US.UTF-8")], "Uso: wolkvox-bot"),
+        (vec![("LC_ALL", "C.UTF-8"), ("LC_MESSAGES", "es_MX"), ("LANG", "es_MX")], "Usage: wolkvox-bot"),
+        (vec![("LC_ALL", "es_AR.UTF-8"), ("LANG", "C")], "Uso: wolkvox-bot"),
+    ] {
+        let variables = locales.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut process = Process::start(&variables, &["--help"]);
+        assert_eq!(process.ended().await.0, Some(0));
+        assert!(process.log.text().contains(usage), "{locales:?}: {}", process.log.text());
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_token_ends_the_process_with_an_error_that_names_the_variable() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     let mut variables = variables(&discord, &wolkvox);
@@ -614,7 +675,8 @@ async fn in_a_spanish_locale_it_says_in_spanish_why_it_can_not_start() {
     assert!(told.contains("argumento desconocido: \"chek\". Prueba: wolkvox-bot --help"), "{told}");
     let mut process = Process::start(&spanish, &["--help"]);
     assert_eq!(process.ended().await.0, Some(0));
-    assert!(process.log.text().contains("Uso: wolkvox-bot"), "{}", process.log.text());
+    let help = process.log.text();
+    assert!(help.contains("Uso: wolkvox-bot") && help.contains(".github/README.es.md"), "{help}");
 }
 
 #[tokio::test]

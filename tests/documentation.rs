@@ -160,6 +160,12 @@ fn the_example_has_a_line_for_every_variable_and_no_other() {
 }
 
 #[test]
+fn the_example_points_to_both_guides() {
+    let example = read(".env.example");
+    assert!(example.contains(ENGLISH) && example.lines().next().unwrap().contains(SPANISH));
+}
+
+#[test]
 fn every_variable_in_the_example_is_explained() {
     let example = read(".env.example");
     let mut explained = false;

@@ -20,7 +20,10 @@ async fn a_second_supervisor_is_asked_before_reversing_the_first() {
         let (command, _) = asked(world).await;
         let question = world.discord.interaction(command);
         let text = question.text().unwrap();
-        assert_eq!(text, "**Not sent:** <@501> toggled agent 1001 1 second ago. Going on would reverse that.");
+        assert_eq!(
+            text,
+            "**Not sent:** <@501> toggled the microphone of agent 1001 1 second ago. Going on would reverse that."
+        );
         assert!(question.private());
         assert_eq!(question.shown.unwrap()["components"][0]["components"].as_array().unwrap().len(), 1);
         assert_eq!(world.log.outcome(command).await, "guarded");
@@ -52,7 +55,7 @@ async fn a_toggle_that_waits_or_is_under_way_counts() {
         for agent in [1001, 1002] {
             let command = world.discord.mute(&second_supervisor(), agent);
             let text = world.discord.reply(command).await;
-            assert!(text.contains(&format!("<@501> asked to toggle agent {agent}")), "{text}");
+            assert!(text.contains(&format!("<@501> asked to toggle the microphone of agent {agent}")), "{text}");
             assert!(text.contains("still under way. Going on would reverse it."), "{text}");
             assert_eq!(world.log.outcome(command).await, "guarded");
         }
@@ -250,7 +253,7 @@ async fn going_on_reverses_only_the_toggle_that_was_asked_about() {
         // Diego was asked about Ana's toggle, which Bruno has reversed meanwhile: he is asked again.
         let press = world.discord.press(&third, &diegos);
         let question = world.discord.finished(press).await;
-        assert!(question.text().unwrap().contains("<@502> toggled agent 1001"));
+        assert!(question.text().unwrap().contains("<@502> toggled the microphone of agent 1001"));
         assert_eq!(world.log.outcome(press).await, "guarded");
         assert_eq!(world.wolkvox.toggles(1001), 2);
         let press = world.discord.press(&third, &question.button().unwrap());

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use wolkvox_bot::record::Record;
 
 use crate::faults::meaning;
-use crate::support::bot::{Log, Process, check_secrets, variables};
+use crate::support::bot::{Log, Process, check_secrets, held_call, variables};
 use crate::support::discord::{self, Actor, Discord, second_supervisor, supervisor};
 use crate::support::wolkvox::{self, BUSY, Wolkvox};
 
@@ -24,9 +24,10 @@ const LIFE: u64 = 40;
 static STARTING: Semaphore = Semaphore::const_new(8);
 
 /// Kills the process at the KILL_AT-th time that it writes to the record or a file beside it: before that, or after
-/// it if there is KILL_AFTER.
+/// it if there is KILL_AFTER. Makes the file SYNCED whenever the disk has all of that.
 const KILLER: &str = r#"
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -51,6 +52,13 @@ static int fatal_to(int fd) {
     return fatal(path);
 }
 
+static int synced(int fd) {
+    const char *mark = getenv("SYNCED");
+    int result = syscall(SYS_fsync, fd);
+    if (!result && mark) close(open(mark, O_CREAT | O_WRONLY, 0600));
+    return result;
+}
+
 static void die(void) {
     kill(getpid(), SIGKILL);
     for (;;) pause();
@@ -72,8 +80,8 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
 }
 int ftruncate(int fd, off_t size) { WRITE(fatal_to(fd), syscall(SYS_ftruncate, fd, size)) }
 int ftruncate64(int fd, off64_t size) { WRITE(fatal_to(fd), syscall(SYS_ftruncate, fd, size)) }
-int fsync(int fd) { WRITE(fatal_to(fd), syscall(SYS_fsync, fd)) }
-int fdatasync(int fd) { WRITE(fatal_to(fd), syscall(SYS_fdatasync, fd)) }
+int fsync(int fd) { WRITE(fatal_to(fd), synced(fd)) }
+int fdatasync(int fd) { WRITE(fatal_to(fd), synced(fd)) }
 int unlink(const char *path) { WRITE(fatal(path), syscall(SYS_unlinkat, -100, path, 0)) }
 "#;
 
@@ -346,6 +354,39 @@ async fn killed_at_any_write_while_it_tells_what_a_dead_one_left_it_tells_the_tr
     })
     .await;
     assert!(ends.contains_key("Not sent"), "{ends:?}");
+}
+
+#[tokio::test]
+async fn after_a_power_failure_too_nothing_that_was_sent_is_said_not_to_have_been() {
+    let folder = Folder::with_killer();
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let [record, wal, synced] = ["record.db", "record.db-wal", "synced"].map(|name| folder.0.join(name));
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("STATE_FILE", record.to_str().unwrap().to_owned());
+    let mut watched = variables.clone();
+    watched.insert("LD_PRELOAD", folder.0.join("killer.so").to_str().unwrap().to_owned());
+    watched.insert("SYNCED", synced.to_str().unwrap().to_owned());
+    let mut process = Process::start(&watched, &[]);
+    let (_, held) = process.runs(held_call(&discord, &wolkvox)).await;
+    let waits = discord.mute(&supervisor(), 1002);
+    while !folder.bytes("record.db").windows(12).any(|bytes| bytes == b"acknowledged") {
+        process.runs(tokio::time::sleep(Duration::from_millis(5))).await;
+    }
+    // So much the system has brought to the disk of its own accord, as it does every few seconds.
+    let disk = [&record, &wal].map(|file| std::fs::read(file).unwrap());
+    let _ = std::fs::remove_file(&synced);
+    let _held = wolkvox.hold();
+    held.notify_one();
+    process.runs(wolkvox.until_requests(2)).await;
+    process.signal("KILL");
+    process.ended().await;
+    if !synced.exists() {
+        [&record, &wal].iter().zip(disk).for_each(|(file, bytes)| std::fs::write(file, bytes).unwrap());
+        std::fs::remove_file(folder.0.join("record.db-shm")).unwrap();
+    }
+    let mut next = Process::start(&variables, &[]);
+    let text = next.runs(discord.reply(waits)).await;
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
 }
 
 #[tokio::test]

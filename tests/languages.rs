@@ -133,11 +133,23 @@ fn no_sentence_is_the_same_in_two_languages() {
 async fn everybody_is_answered_in_their_own_language() {
     World::run(async |world| {
         for (locale, small_print, refusal, question, button) in [
-            ("en-GB", "-# Agent ", "You don't have a role", " toggled agent ", "Toggle anyway"),
-            ("fr", "-# Agent ", "You don't have a role", " toggled agent ", "Toggle anyway"),
-            ("es-ES", "-# Agente ", "No tienes un rol", " alternó el agente ", "Alternar de todos modos"),
-            ("es-419", "-# Agente ", "No tienes un rol", " alternó el agente ", "Alternar de todos modos"),
-            ("pt-BR", "-# Agente ", "Você não tem um cargo", " alternou o agente ", "Alternar mesmo assim"),
+            ("en-GB", "-# Agent ", "You don't have a role", " toggled the microphone of agent ", "Toggle anyway"),
+            ("fr", "-# Agent ", "You don't have a role", " toggled the microphone of agent ", "Toggle anyway"),
+            ("es-ES", "-# Agente ", "No tienes un rol", " alternó el micrófono del agente ", "Alternar de todos modos"),
+            (
+                "es-419",
+                "-# Agente ",
+                "No tienes un rol",
+                " alternó el micrófono del agente ",
+                "Alternar de todos modos",
+            ),
+            (
+                "pt-BR",
+                "-# Agente ",
+                "Você não tem um cargo",
+                " alternou o microfone do agente ",
+                "Alternar mesmo assim",
+            ),
         ] {
             let speaking = |actor: Actor| Actor { locale, ..actor };
             let agent = world.discord.snowflake() % 1_000_000 + 1;

@@ -1,9 +1,10 @@
 //! The log: for operators, in their format, through their filter, and without a secret at any level.
 
-use std::io::{PipeWriter, Read as _, pipe};
+use std::io::{self, PipeWriter, Read as _, Write, pipe};
 
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
+use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::telemetry::{self, Filter, Format};
 
 use crate::support::bot::{Log, Process, check_secrets, check_stand_ins, variables};
@@ -168,6 +169,44 @@ async fn without_a_reader_the_bot_goes_on_working() {
     let (code, told) = process.ended().await;
     assert_eq!(code, Some(0));
     assert!(told.ends_with(" records of the log could not be written\n") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn a_record_that_found_room_for_its_beginning_alone_does_not_spoil_the_next() {
+    /// A disk that has so much room left, and is cleared after it was full once.
+    struct Disk(Option<usize>, PipeWriter);
+
+    impl Write for Disk {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            match &mut self.0 {
+                None => self.1.write(text),
+                Some(0) => {
+                    self.0 = None;
+                    Err(io::ErrorKind::StorageFull.into())
+                }
+                Some(room) => {
+                    let written = self.1.write(&text[..text.len().min(*room)])?;
+                    *room -= written;
+                    Ok(written)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (mut reader, writer) = pipe().unwrap();
+    let backlog = Backlog::start(Disk(Some(20), writer)).unwrap();
+    for record in ["{\"outcome\": \"done\", \"of\": 1}\n", "{\"outcome\": \"done\", \"of\": 2}\n"] {
+        backlog.make_writer().write_all(record.as_bytes()).unwrap();
+    }
+    assert_eq!(backlog.finish(), 0);
+    let mut log = vec![0; 1000];
+    let length = reader.read(&mut log).unwrap();
+    let log = String::from_utf8_lossy(&log[..length]);
+    assert_eq!(log.lines().last(), Some("{\"outcome\": \"done\", \"of\": 2}"), "{log}");
 }
 
 /// What a log writes, with records of our own making.

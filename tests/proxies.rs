@@ -25,6 +25,8 @@ const UNREACHABLE: &str = "the proxy that HTTPS_PROXY names can't be reached: ";
 const SIGN_IN: &str = "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given";
 const REFUSED: &str = "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it.";
 const BROKE_OFF: &str = "the proxy that HTTPS_PROXY names broke the connection off.";
+const BREAKS_OFF: &str = "the connection can't be made, or breaks off at once: ";
+const UNANSWERED: &str = "nobody answered in time";
 const FIREWALL: &str = "Wolkvox's servers have a firewall of their own";
 
 /// An office: nothing gets out but through the proxy.
@@ -123,12 +125,12 @@ async fn where_it_makes_no_connection_nothing_is_sent_and_the_log_says_why() {
         (|| Answer::empty(407), SIGN_IN),
         (|| Answer::html(403, "Forbidden"), REFUSED),
         (|| Answer::html(502, "Bad Gateway"), REFUSED),
-        (|| Answer::html(200, "Sign in").with("proxy-connection", "close"), "no connection to Wolkvox: "),
+        (|| Answer::html(200, "Sign in").with("proxy-connection", "close"), BREAKS_OFF),
         (|| Answer::Cut, BROKE_OFF),
         (|| Answer::Raw(b"HTTP/1.1 200 Connec".to_vec()), BROKE_OFF),
         (|| Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), REFUSED),
-        (|| Answer::Raw(b"HTTP/1.1 200 Connection established\r\n\r\n".to_vec()), "no connection to Wolkvox: "),
-        (|| Answer::Silent, "no connection to Wolkvox: nobody answered in time"),
+        (|| Answer::Raw(b"HTTP/1.1 200 Connection established\r\n\r\n".to_vec()), BREAKS_OFF),
+        (|| Answer::Silent, UNANSWERED),
     ];
     join_all(cases.map(|(answer, words)| async move {
         let office = Office::new().await;
@@ -136,7 +138,9 @@ async fn where_it_makes_no_connection_nothing_is_sent_and_the_log_says_why() {
         let mut process = office.start(&[("WOLKVOX_TIMEOUT_SECS", "2"), ("AGENT_DIRECTORY", "off")]).await;
         let reply = office.mute(&mut process, 1001).await;
         assert!(reply.starts_with(NOT_SENT), "{words}: {reply}");
-        process.runs_until_logged(words).await;
+        let host = office.wolkvox.url.trim_start_matches("https://");
+        let words = format!("no connection to {host}: {words}");
+        process.runs_until_logged(&words).await;
         assert!(office.proxy.connects(WOLKVOX) >= 2, "it is tried again");
         assert_eq!(office.wolkvox.requests(), 0);
         office.settle(&process);
@@ -217,18 +221,35 @@ async fn check_names_the_proxy_and_what_is_wrong_with_it() {
     }
     assert!(ok, "{well}");
 
+    let [at_discord, at_wolkvox] =
+        [&office.discord.url, &office.wolkvox.url].map(|url| url.trim_start_matches("https://"));
     let elsewhere = format!("ana:wrong@{}", office.proxy.address);
     let encrypted = format!("https://{}", office.proxy.address);
     for (change, language, failure) in [
-        (elsewhere.as_str(), "C", format!("FAIL  Discord: no connection: {SIGN_IN} (407). Write them as in http://")),
+        (
+            elsewhere.as_str(),
+            "C",
+            format!("FAIL  Discord: no connection to {at_discord}: {SIGN_IN} (407). Write them as in http://"),
+        ),
         (
             &elsewhere,
             "es_CO",
-            "FALLO Discord: no hay conexión: el proxy que nombra HTTPS_PROXY pide un usuario".to_owned(),
+            format!("FALLO Discord: no hay conexión con {at_discord}: el proxy que nombra HTTPS_PROXY pide un usuario"),
         ),
-        ("127.0.0.1:1", "C", format!("FAIL  Wolkvox: no connection: {UNREACHABLE}")),
-        ("127.0.0.1:1", "es", "FALLO Wolkvox: no hay conexión: no se puede llegar al proxy que nombra".to_owned()),
-        (&encrypted, "C", format!("FAIL  Discord: no connection: {UNREACHABLE}")),
+        (
+            "127.0.0.1:1",
+            "C",
+            format!("FAIL  Wolkvox: no connection to {at_wolkvox}: {UNREACHABLE}the connection is turned down. Check"),
+        ),
+        (
+            "127.0.0.1:1",
+            "es",
+            format!(
+                "FALLO Wolkvox: no hay conexión con {at_wolkvox}: no se puede llegar al proxy que nombra HTTPS_PROXY: \
+                 la conexión es rechazada. Revisa"
+            ),
+        ),
+        (&encrypted, "C", format!("FAIL  Discord: no connection to {at_discord}: {UNREACHABLE}")),
         ("http://ana:12#34@proxy.test:1", "C", "FAIL  HTTPS_PROXY: it ".to_owned()),
         ("socks5://proxy.test:1080", "es", "FALLO HTTPS_PROXY: no es un proxy http ni https. Escribe una".to_owned()),
     ] {
@@ -256,12 +277,14 @@ async fn check_says_what_a_proxy_that_refuses_wolkvox_alone_may_mean() {
 async fn check_and_the_log_name_the_gateway_that_a_proxy_refuses_alone() {
     let office = Office::new().await;
     office.proxy.refuse(GATEWAY, || Answer::html(403, "Forbidden"));
+    let at_gateway = office.discord.url.replace(DISCORD, GATEWAY).replace("https://", "");
     let (printed, ok) = office.check(&[]).await;
-    assert!(printed.contains(&format!("FAIL  Gateway: {GATEWAY}: no connection: {REFUSED}")) && !ok, "{printed}");
+    let failure = format!("no connection to {at_gateway}: {REFUSED}");
+    assert!(printed.contains(&format!("FAIL  Gateway: {failure}")) && !ok, "{printed}");
     let (printed, _) = office.check(&[("LANG", "es")]).await;
-    assert!(printed.contains(&format!("FALLO Gateway: {GATEWAY}: no hay conexión: el proxy")), "{printed}");
+    assert!(printed.contains(&format!("FALLO Gateway: no hay conexión con {at_gateway}: el proxy")), "{printed}");
     let mut process = Process::start(&office.variables(&[]), &[]);
-    process.runs_until_logged(&format!("{GATEWAY}: no answer from Discord: no connection: {REFUSED}")).await;
+    process.runs_until_logged(&failure).await;
     office.settle(&process);
 }
 
@@ -270,8 +293,9 @@ async fn a_proxy_whose_own_certificate_is_not_trusted_is_named() {
     let (office, theirs) = (Office::new().await, authority("Theirs"));
     let stranger = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;
     let (printed, ok) = office.check(&[("HTTPS_PROXY", &stranger.url)]).await;
-    let words = "no connection: the proxy that HTTPS_PROXY names is not to be trusted: its certificate was issued by";
-    assert!(printed.contains(&format!("FAIL  Discord: {words}")) && !ok, "{printed}");
+    let words = "the proxy that HTTPS_PROXY names is not to be trusted: its certificate was issued by";
+    let host = office.discord.url.trim_start_matches("https://");
+    assert!(printed.contains(&format!("FAIL  Discord: no connection to {host}: {words}")) && !ok, "{printed}");
 }
 
 #[tokio::test]
@@ -401,6 +425,6 @@ async fn check_speaks_of_the_firewall_where_wolkvox_stays_silent() {
     let mut process = Process::start(&variables, &["check"]);
     assert_eq!(process.ended().await.0, Some(1));
     let printed = process.log.text();
-    let expected = format!("FAIL  Wolkvox: no connection to Wolkvox: nobody answered in time. {FIREWALL}");
+    let expected = format!("FAIL  Wolkvox: no connection to {address}: nobody answered in time. {FIREWALL}");
     assert!(printed.contains(&expected), "{printed}");
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use wolkvox_bot::app::RunError;
+use wolkvox_bot::config::Draft;
 
-use crate::support::bot::{Process, check_secrets, check_stand_ins, held_call, variables};
+use crate::support::bot::{Bot, Process, check_secrets, check_stand_ins, held_call, variables};
 use crate::support::discord::{Discord, Fate, Gateway, Order, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
 
@@ -76,7 +78,7 @@ async fn killed_during_the_call_the_next_start_says_that_the_outcome_is_unknown(
     held.notify_one();
     let mut process = place.start();
     let text = process.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     assert!(text.contains("look at the agent's MUTE button"), "{text}");
     let text = process.runs(place.discord.reply(waiting)).await;
     assert!(text.starts_with("**Not sent:** the bot was restarted. Nothing has changed; try again."), "{text}");
@@ -150,7 +152,7 @@ async fn the_guard_and_its_buttons_outlive_the_process() {
     let mut process = place.connected(1).await;
     let asked = place.discord.mute(&second_supervisor(), 1001);
     let text = process.runs(place.discord.reply(asked)).await;
-    assert!(text.starts_with("**Not sent:** <@501> toggled agent 1001"), "{text}");
+    assert!(text.starts_with("**Not sent:** <@501> toggled the microphone of agent 1001"), "{text}");
     let pressed = place.discord.press(&second_supervisor(), &button);
     let text = process.runs(place.discord.reply(pressed)).await;
     assert!(text.starts_with(SUCCESS), "{text}");
@@ -183,6 +185,26 @@ async fn a_stop_while_discord_refuses_everything_hands_over_to_the_next_start() 
 }
 
 #[tokio::test]
+async fn ended_because_discord_was_out_of_reach_it_hands_over_to_the_next_start() {
+    let place = Place::new().await;
+    let mut config = Draft::from_lookup(|name| place.variables.get(name).cloned()).finish().unwrap();
+    config.limits.disconnected = Duration::from_secs(2);
+    let bot = Bot::start(config);
+    let (command, held) = held_call(&place.discord, &place.wolkvox).await;
+    place.discord.state(|state| state.chance = Some(Box::new(|_| Fate::Refuse(503, 0))));
+    held.notify_one();
+    let error = bot.ended().await.unwrap_err();
+    assert!(matches!(error, RunError::Unreachable { .. }), "{error}");
+    place.discord.state(|state| state.chance = None);
+    let mut process = place.start();
+    let text = process.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with(SUCCESS), "{text}");
+    assert_eq!(place.wolkvox.toggles(1001), 1);
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
 async fn of_two_copies_on_one_record_one_tells_the_people_of_the_other() {
     let place = Place::new().await;
     let first = place.connected(1).await;
@@ -193,7 +215,7 @@ async fn of_two_copies_on_one_record_one_tells_the_people_of_the_other() {
     first.ended().await;
     let ended = Instant::now();
     let text = second.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     assert!(ended.elapsed() < Duration::from_secs(10), "{:?}", ended.elapsed());
     drop(second);
     place.clear();
@@ -231,7 +253,7 @@ async fn of_a_command_that_two_copies_had_both_of_which_died_the_outcome_is_told
     calls.signal("KILL");
     calls.ended().await;
     let text = next.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     next.runs_until_logged(r#"outcome="unknown""#).await;
     drop(next);
     place.clear();
@@ -258,7 +280,7 @@ async fn what_a_copy_with_another_record_told_leaves_the_outcome_open() {
     let all_told = |state: &State| state.interactions[&command].history.len() == 2;
     next.runs(place.discord.until("the outcome was told", all_told)).await;
     let text = place.discord.interaction(command).text().unwrap();
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     drop((next, other));
     place.clear();
 }
@@ -437,7 +459,7 @@ async fn a_full_disk_stops_nobody_from_muting_and_what_comes_after_it_is_written
     // The guard knows all the same.
     let asked = place.discord.mute(&second_supervisor(), 1004);
     let text = process.runs(place.discord.reply(asked)).await;
-    assert!(text.starts_with("**Not sent:** <@501> toggled agent 1004"), "{text}");
+    assert!(text.starts_with("**Not sent:** <@501> toggled the microphone of agent 1004"), "{text}");
     std::fs::remove_file(&sign).unwrap();
     process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1005))).await;
     process.runs_until_logged("the record is written again").await;
@@ -448,7 +470,7 @@ async fn a_full_disk_stops_nobody_from_muting_and_what_comes_after_it_is_written
     place.variables.remove("LD_PRELOAD");
     let mut process = place.start();
     let text = process.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     drop(process);
     place.clear();
 }
@@ -513,7 +535,7 @@ async fn a_file_that_is_locked_for_a_while_keeps_nobody_from_being_taken_over() 
     second.runs(tokio::time::sleep(Duration::from_millis(7500))).await;
     drop(connection);
     let text = second.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     drop(second);
     place.clear();
 }
@@ -600,7 +622,7 @@ async fn a_command_that_was_taken_over_stays_taken_over_when_it_is_delivered_lat
     place.discord.state(|state| state.edit_fates.clear());
     let mut third = place.start();
     let text = third.runs(place.discord.reply(command)).await;
-    assert!(text.starts_with("**Unknown:** the bot was interrupted during the call."), "{text}");
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
     drop(third);
     place.clear();
 }

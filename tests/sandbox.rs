@@ -390,7 +390,8 @@ impl Sandbox {
         if agent.is_none() {
             let (min, max) = (AgentId::MIN, AgentId::MAX);
             self.note(&format!("Discord itself takes no agent_id but a whole number from {min} to {max}"));
-            self.note("to look for a name: find lu");
+            let name = if number.contains(char::is_alphabetic) { number } else { "lu" };
+            self.note(&format!("and offers agents by name while one types; here that is: find {name}"));
         }
         agent
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::process::Command;
+use wolkvox_bot::app::RunError;
 use wolkvox_bot::config::Config;
+use wolkvox_bot::discord::GatewayError;
 
 use crate::support::bot::{Process, World, binary, check_secrets, check_stand_ins, held_call, variables};
 use crate::support::discord::{Discord, Fate, Order, second_supervisor, supervisor};
@@ -68,6 +70,20 @@ async fn a_result_is_delivered_through_errors_while_it_stops() {
         world.bot.shut_down();
         held.notify_one();
         assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_result_is_delivered_although_the_bots_token_was_reset_during_the_call() {
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.state(|state| state.token_reset = true);
+        world.discord.order(|| Order::Close(4004));
+        held.notify_one();
+        let (text, ended) = tokio::join!(world.discord.reply(command), world.bot.ended());
+        assert!(text.starts_with(SUCCESS), "{text}");
+        assert!(matches!(ended, Err(RunError::Gateway { error: GatewayError::Token })), "{ended:?}");
     })
     .await;
 }
@@ -215,7 +231,7 @@ async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
         world.trap.set("no usable answer");
         let broken = world.discord.mute(&supervisor(), 1001);
         let text = world.discord.reply(broken).await;
-        assert!(text.starts_with("**Unknown:** something broke in the bot during the call."), "{text}");
+        assert!(text.starts_with("**Unknown:** something broke in the bot during its request to Wolkvox."), "{text}");
         assert_eq!(world.log.outcome(broken).await, "unknown");
         assert!(world.discord.reply(world.discord.mute(&supervisor(), 1002)).await.starts_with(SUCCESS));
     })

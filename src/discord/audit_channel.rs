@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::markdown::width;
 use super::rest::{Rest, RestError};
+use crate::net::error_chain;
 use crate::reply::MAX_MESSAGE;
 use crate::retry::{Backoff, retry};
 
@@ -80,7 +81,7 @@ async fn run(rest: Arc<Rest>, channel: ChannelId, mut waiting: mpsc::Receiver<Li
         let done: VecDeque<Line> = lines.drain(..count).collect();
         singly = singly.saturating_sub(1);
         if let Err(error) = posted {
-            not_posted(&done, &error);
+            not_posted(&done, &error_chain(&error));
         }
     }
 }

@@ -239,12 +239,10 @@ impl Gateway<'_> {
                     info.address().map_err(|error| End::Lost(error.to_string()))?
                 }
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
-                Err(error) => return Err(End::Lost(error.to_string())),
+                Err(error) => return Err(End::Lost(net::error_chain(&error))),
             },
         };
-        // Which host it is that a proxy does not let through, for instance.
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(format!("{host}: {error}")))?;
+        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(net::error_chain(&error)))?;
         Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }
 

@@ -21,6 +21,7 @@ use crate::audit;
 use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
+use crate::net::error_chain;
 use crate::outcome::{NotSent, Outcome, Unknown};
 use crate::record::{Begun, Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
 use crate::reply::{self, Agent, Before, Language};
@@ -259,8 +260,14 @@ async fn toggle(
     let send_by = send_by(context, received);
     let report = match call.turn(send_by, stop).await {
         Ok(turn) => {
+            let waited = toggle.command.stage == Stage::Acknowledged;
             toggle.command.stage = Stage::Sending;
-            match record.save(&toggle.command).await {
+            let saved = match waited {
+                // After a power failure the next start would say of one that waits that nothing has changed.
+                true => record.save_for_good(&toggle.command).await,
+                false => record.save(&toggle.command).await,
+            };
+            match saved {
                 Ok(Ownership::TakenOver) => return taken_over(interaction),
                 // What the record has would say that nothing was sent, should this process die now.
                 Err(_) if toggle.is_recorded => turn.give_up(NotSent::NotRecorded),
@@ -387,7 +394,8 @@ async fn look_again(context: &Context, interaction: &Interaction, received: Mome
     let told = until_discord_says(context, received, tell).await;
     if let Err(error) = told {
         let interaction_id = callback.id;
-        tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {error}");
+        let why = error_chain(&error);
+        tracing::warn!(%interaction_id, "it is not known whether somebody is left on \"thinking…\": {why}");
     }
 }
 
@@ -565,7 +573,7 @@ async fn deliver(context: &Context, interaction: &Interaction, received: Moment,
             finish(context, callback.id).await;
             match delivered {
                 Ok(()) => return,
-                Err(error) => error.to_string(),
+                Err(error) => error_chain(&error),
             }
         }
         () = end.cancelled() => {
@@ -620,11 +628,13 @@ fn log_unacknowledged(callback: &Callback, why: &Unacknowledged) {
         }
         Unacknowledged::Unknown(error) => tracing::warn!(
             %interaction_id,
-            "it is not known whether Discord accepted the first answer, so nothing was done: {error}"
+            "it is not known whether Discord accepted the first answer, so nothing was done: {}",
+            error_chain(error)
         ),
         Unacknowledged::Refused(error) => tracing::warn!(
             %interaction_id,
-            "Discord did not accept the first answer, so nothing was done: {error}"
+            "Discord did not accept the first answer, so nothing was done: {}",
+            error_chain(error)
         ),
     }
 }

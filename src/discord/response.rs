@@ -16,7 +16,7 @@ use super::interaction::{Callback, go_on_id};
 use super::rest::{Rest, RestError};
 use crate::clock::{Deadline, Moment};
 use crate::limits::Limits;
-use crate::net::HttpError;
+use crate::net::{HttpError, error_chain};
 use crate::reply::{self, Language};
 use crate::retry::{Backoff, Persistence, persist, retry};
 
@@ -117,7 +117,7 @@ pub(super) async fn respond(
         rest.respond(callback, response, limits.silence, longest)
     };
     let again = |error: &RestError| {
-        tracing::debug!(interaction_id = %callback.id, "a first answer failed: {error}");
+        tracing::debug!(interaction_id = %callback.id, "a first answer failed: {}", error_chain(error));
         error.transient()
     };
     let mut late = Some(late);
@@ -184,7 +184,7 @@ pub(super) async fn deliver(
     };
     let mut deleted = 0;
     let again = |error: &RestError| {
-        tracing::debug!(interaction_id = %callback.id, "the result could not be delivered: {error}");
+        tracing::debug!(interaction_id = %callback.id, "the result could not be delivered: {}", error_chain(error));
         deleted += u32::from(error.code() == Some(UNKNOWN_MESSAGE));
         // A refusal may pass: somebody may have changed what it was about.
         let hopeless = error.is_void_token() || deleted >= DELETED_FOR_GOOD;

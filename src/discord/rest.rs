@@ -395,7 +395,7 @@ impl Rest {
     ) -> Result<(), RestError> {
         let path = format!("/interactions/{}/{}/callback", callback.id, callback.token.expose_secret());
         let turn = self.first_answers.acquire().await;
-        let exchange = self.execute(self.request(Method::POST, &path).json(response).timeout(timeout));
+        let exchange = self.execute(self.bare_request(Method::POST, &path).json(response).timeout(timeout));
         let mut exchange = pin!(exchange);
         let answer = match tokio::time::timeout(silence, &mut exchange).await {
             Ok(answer) => answer,
@@ -418,7 +418,7 @@ impl Rest {
     /// # Errors
     /// When Discord refused it, or did not answer in time.
     pub(super) async fn edit_original(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
-        let request = self.request(Method::PATCH, &original(callback)).json(message);
+        let request = self.bare_request(Method::PATCH, &original(callback)).json(message);
         self.answers(self.execute(request).await.and_then(message_in)).map(drop)
     }
 
@@ -429,7 +429,7 @@ impl Rest {
     pub(super) async fn original(&self, callback: &Callback) -> Result<Original, RestError> {
         const LOADING: u64 = 128;
 
-        match self.execute(self.request(Method::GET, &original(callback))).await.and_then(message_in) {
+        match self.execute(self.bare_request(Method::GET, &original(callback))).await.and_then(message_in) {
             Ok(message) if message.flags & LOADING != 0 => Ok(Original::Thinking),
             Ok(message) => Ok(Original::Answered(message.content)),
             Err(error) if error.status() == Some(404) => Ok(Original::Absent),
@@ -443,7 +443,8 @@ impl Rest {
     /// When Discord refused it, or did not answer in time.
     pub(super) async fn follow_up(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
         let path = format!("/webhooks/{}/{}", callback.application, callback.token.expose_secret());
-        self.answers(self.execute(self.request(Method::POST, &path).json(message)).await.and_then(message_in)).map(drop)
+        self.answers(self.execute(self.bare_request(Method::POST, &path).json(message)).await.and_then(message_in))
+            .map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
@@ -455,8 +456,14 @@ impl Rest {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.bare_request(method, path).header(AUTHORIZATION, self.authorization.clone())
+    }
+
+    /// For an interaction, whose own token in the path is enough: so a bot's token that was reset meanwhile keeps nobody
+    /// from being told, and 401 means the interaction's.
+    fn bare_request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self.base.join(&format!("api/v10{path}"));
-        self.client().request(method, url).header(AUTHORIZATION, self.authorization.clone()).timeout(TIMEOUT)
+        self.client().request(method, url).timeout(TIMEOUT)
     }
 
     fn client(&self) -> Client {

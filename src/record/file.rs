@@ -190,9 +190,13 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 /// Sets the connection up, brings the schema to the newest version, and enters the owner. That proves too that the
 /// file can be written.
 pub(super) fn prepare(connection: &mut Connection, owner: i64) -> rusqlite::Result<()> {
+    // Whole pages are written and a row is small. This holds for a new file only.
+    connection.pragma_update(None, "page_size", 1024)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
+    // A statement is compiled once, and not for each new value again.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = schema_version(&transaction)?;
     for step in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {

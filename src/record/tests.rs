@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc;
 
 use secrecy::ExposeSecret as _;
 
@@ -149,7 +150,7 @@ fn text(commands: &[Command]) -> Vec<String> {
 
 /// Begins with a command, whatever stands in its way, and tells what that would be.
 async fn begin(record: &Record, command: &Command) -> Result<Option<OtherToggle>, Unavailable> {
-    let (seen, found) = std::sync::mpsc::channel();
+    let (seen, found) = mpsc::channel();
     let begun = record.begin(command, move |latest| {
         let _ = seen.send(*latest);
         false
@@ -283,6 +284,18 @@ async fn the_toggle_before_one_that_was_done_is_told_and_no_other() {
     assert!(last.at.elapsed().unwrap() < Duration::from_secs(30));
     let seen = begin(&record, &command(5, 5, 9, Stage::Answering)).await.unwrap().unwrap();
     assert_eq!(seen.command, InteractionId::new(4), "the latest toggle counts, by whichever process");
+}
+
+#[tokio::test]
+async fn no_toggle_before_is_told_while_another_one_of_the_agent_may_lie_between() {
+    let folder = Folder::new();
+    let (one, two) = (folder.open(), folder.open());
+    let until = Some((Certainty::Done, in_a_minute()));
+    one.known(&command(1, 5, 6, done()), until).await.unwrap();
+    one.save(&command(2, 5, 6, Stage::Sending)).await.unwrap();
+    assert_eq!(two.known(&command(3, 5, 6, done()), until).await, Ok((Ownership::Mine, None)));
+    let (_, last) = one.known(&command(2, 5, 6, done()), until).await.unwrap();
+    assert!(last.is_some(), "the other one is known by then");
 }
 
 #[tokio::test]

@@ -137,11 +137,5 @@ impl Inner {
 }
 
 fn no_answer(error: &HttpError) -> String {
-    match error {
-        HttpError::NoConnection(why) | HttpError::TurnedDown(why) => format!("no connection to Wolkvox: {why}"),
-        HttpError::Unanswered => "no connection to Wolkvox: nobody answered in time".to_owned(),
-        HttpError::Proxy(fault) => format!("no connection to Wolkvox: {fault}"),
-        HttpError::Untrusted(why) => format!("no connection to Wolkvox that can be trusted: {why}"),
-        error => format!("no answer from Wolkvox: {error}"),
-    }
+    if error.is_unconnected() { error.to_string() } else { format!("no answer from Wolkvox: {error}") }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::queue::{Permit, Place};
-use super::{Inner, MAX_ANSWER_BYTES, no_answer};
+use super::{Inner, MAX_ANSWER_BYTES};
 use crate::agent::AgentId;
 use crate::clock::Deadline;
 use crate::net::{self, HttpError};
@@ -159,7 +159,7 @@ impl Inner {
         let answer = match self.in_time(net::send(request, MAX_ANSWER_BYTES)).await {
             Ok(answer) => answer,
             Err(error) if error.is_unconnected() => {
-                tracing::warn!(agent_id, "{}", no_answer(&error));
+                tracing::warn!(agent_id, "{}", net::error_chain(&error));
                 self.tell_of_firewall(&error);
                 return Outcome::NotSent(NotSent::NoConnection);
             }
@@ -201,7 +201,7 @@ impl Inner {
 }
 
 fn lost(agent: AgentId, error: &HttpError) -> Outcome {
-    tracing::warn!(agent_id = agent.get(), "no usable answer from Wolkvox: {error}");
+    tracing::warn!(agent_id = agent.get(), "no usable answer from Wolkvox: {}", net::error_chain(error));
     Outcome::Unknown(match error {
         HttpError::TimedOut => Unknown::TimedOut,
         _ => Unknown::ConnectionLost,

@@ -17,8 +17,7 @@ pub async fn run() {
     let [discord, wolkvox] = ["DISCORD_API_URL", "WOLKVOX_API_URL"].map(|name| std::env::var(name).unwrap());
     let socket = discord.replace("http", "ws") + "/gateway-socket/?v=10&encoding=json";
     let (mut gateway, _) = connect_async(socket).await.unwrap();
-    let authorization = format!("authorization: Bot {}\r\ncontent-type: application/json", discord::TOKEN);
-    let mut discord = Service::connect(&discord, &authorization).await;
+    let mut discord = Service::connect(&discord, "content-type: application/json").await;
     let mut wolkvox = Service::connect(&wolkvox, &format!("wolkvox-token: {}", wolkvox::TOKEN)).await;
     let identify = r#"{"op":2,"d":{"token":"TOKEN","intents":0,"properties":{"os":"linux"}}}"#;
     gateway.send(Message::text(identify.replace("TOKEN", discord::TOKEN))).await.unwrap();

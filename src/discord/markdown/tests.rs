@@ -347,7 +347,7 @@ fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
     let (command, by, ago) = (InteractionId::new(7), UserId::new(501), Duration::from_secs(3));
     let conflict = Conflict { command, by, ago, certainty: Certainty::Done };
     let question = reply::guarded(Language::English, agent, &conflict);
-    let shown = question.strip_prefix("**Not sent:** <@501> toggled agent ").unwrap();
+    let shown = question.strip_prefix("**Not sent:** <@501> toggled the microphone of agent ").unwrap();
     let shown = shown.strip_suffix(" 3 seconds ago. Going on would reverse that.").unwrap();
     assert_eq!(read(shown).as_deref(), Ok(choice));
 }

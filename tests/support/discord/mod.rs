@@ -203,6 +203,8 @@ pub struct State {
     pub chance: Option<Box<dyn FnMut(&'static str) -> Fate + Send>>,
     pub gateway: Gateway,
     pub not_in_guild: bool,
+    /// Somebody had another token made for the bot.
+    pub token_reset: bool,
     pub without_commands_scope: bool,
     /// What the names of the application, the server, its roles and channels end in.
     pub names_end: &'static str,

@@ -46,7 +46,10 @@ impl Discord {
             return self.violation(format!("a query: {}", request.query));
         }
         let interaction = matches!(parts[0], "interactions" | "webhooks");
-        if !interaction && request.header("authorization") != Some(&format!("Bot {TOKEN}")) {
+        let signed = request.header("authorization");
+        let signed_by_the_bot = signed == Some(&format!("Bot {TOKEN}")) && !self.state(|state| state.token_reset);
+        // An interaction's own token is enough, but no wrong one may stand beside it.
+        if !signed_by_the_bot && (!interaction || signed.is_some()) {
             return error(401, 0, "401: Unauthorized");
         }
         let body = match request.method.as_str() {
