@@ -16,7 +16,7 @@ pub enum InvalidAllowlist {
     #[error("it names no role")]
     Empty,
     /// Discord gives the `@everyone` role the guild's own id.
-    #[error("it names the server's own id, which is the role of everyone")]
+    #[error("it names the id in DISCORD_GUILD_ID, the server's own, which is the role of everyone")]
     Everyone,
 }
 

@@ -447,16 +447,16 @@ fn wolkvox(
 fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()> {
     match reason {
         Refusal::TokenWrong | Refusal::TokenMissing => report.fail(
-            "Wolkvox token: it is wrong, expired or deleted. Make a new one in Wolkvox Manager (\"Configuration\", \
-             \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN.",
-            "Token de Wolkvox: no es válido, venció o fue eliminado. Crea uno nuevo en Wolkvox Manager \
+            "Wolkvox token: it is wrong, expired or deleted. Copy it again or make a new one in Wolkvox Manager \
+             (\"Configuration\", \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN.",
+            "Token de Wolkvox: no es válido, venció o fue eliminado. Cópialo de nuevo o crea otro en Wolkvox Manager \
              (\"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\") y ponlo en \
              WOLKVOX_TOKEN.",
         ),
         Refusal::DailyLimit => report.fail(
             "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's API requests for today are spent. Wait \
              until tomorrow, or ask Wolkvox for more.",
-            "Token de Wolkvox: WOLKVOX_TOKEN es aceptado, pero se agotaron las peticiones de hoy de la operación. \
+            "Token de Wolkvox: Wolkvox acepta WOLKVOX_TOKEN, pero se agotaron las peticiones de hoy de la operación. \
              Espera hasta mañana o pide más a Wolkvox.",
         ),
         Refusal::TokenBusy => report.warn(

@@ -650,8 +650,11 @@ impl<'a> Reader<'a> {
             self.report(WOLKVOX_TOKEN.name, problem, self.where_to_find(WOLKVOX_TOKEN));
             (discord, None)
         } else if discord.as_deref().is_some_and(is_wolkvox_token) {
-            let problem =
-                self.pick("it is a token of Wolkvox, not of Discord", "es un token de Wolkvox, no de Discord");
+            // Discord's page shows the application's public key, 64 such digits, below its id.
+            let problem = self.pick(
+                "it is a token of Wolkvox or the application's Public Key, not the bot's token",
+                "es un token de Wolkvox o la clave pública (Public Key) de la aplicación, no el token del bot",
+            );
             self.report(DISCORD_TOKEN.name, problem, self.where_to_find(DISCORD_TOKEN));
             (None, wolkvox)
         } else {

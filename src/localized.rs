@@ -37,7 +37,9 @@ impl Localized for InvalidAllowlist {
     fn spanish(&self) -> String {
         match self {
             Self::Empty => "no nombra ningún rol",
-            Self::Everyone => "nombra el ID del propio servidor, que es el rol de todos",
+            Self::Everyone => {
+                "nombra el ID que está en DISCORD_GUILD_ID, el del propio servidor, que es el rol de todos"
+            }
         }
         .to_owned()
     }
@@ -133,7 +135,7 @@ impl Localized for Unreachable {
     fn spanish(&self) -> String {
         match self {
             Self::UnknownName => "no se encontró ninguna dirección para ese nombre (DNS)",
-            Self::TurnedDown => "la conexión es rechazada",
+            Self::TurnedDown => "la conexión fue rechazada",
             Self::Unanswered => "nadie respondió a tiempo",
             Self::Otherwise => "la conexión no se puede establecer, o se corta enseguida",
         }

@@ -96,11 +96,11 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         (("DISCORD_TOKEN", "wrong"), "FALLO Token de Discord: Discord no lo acepta."),
         (
             ("WOLKVOX_API_URL", "http://127.0.0.1:1"),
-            "FALLO Wolkvox: no hay conexión con 127.0.0.1:1: la conexión es rechazada. ",
+            "FALLO Wolkvox: no hay conexión con 127.0.0.1:1: la conexión fue rechazada. ",
         ),
         (
             ("DISCORD_API_URL", "http://127.0.0.1:1"),
-            "FALLO Discord: Discord no respondió: no hay conexión con 127.0.0.1:1: la conexión es rechazada. Revisa ",
+            "FALLO Discord: Discord no respondió: no hay conexión con 127.0.0.1:1: la conexión fue rechazada. Revisa ",
         ),
         (("AUDIT_CHANNEL_ID", "4711000000000000000"), "FALLO Canal de auditoría: el bot no puede verlo."),
         (
@@ -339,7 +339,7 @@ async fn where_there_is_no_connection_the_host_and_the_reason_are_told_in_words(
         (
             "https://localhost:1",
             "no connection to localhost:1: the connection is turned down. ",
-            "no hay conexión con localhost:1: la conexión es rechazada. ",
+            "no hay conexión con localhost:1: la conexión fue rechazada. ",
         ),
         (
             &unencrypted,

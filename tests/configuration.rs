@@ -367,8 +367,8 @@ fn each_mistake_in_the_env_file_is_told_once_in_english_and_in_spanish() {
         ),
         (
             "ALLOWED_ROLE_IDS=1200000000000000002".to_owned(),
-            "ALLOWED_ROLE_IDS: it names the server's own id, which is the role of everyone. Name the roles",
-            "ALLOWED_ROLE_IDS: nombra el ID del propio servidor, que es el rol de todos. Pon los roles",
+            "ALLOWED_ROLE_IDS: it names the id in DISCORD_GUILD_ID, the server's own, which is the role of everyone.",
+            "ALLOWED_ROLE_IDS: nombra el ID que está en DISCORD_GUILD_ID, el del propio servidor, que es el rol de todos.",
         ),
         (
             "WOLKVOX_SERVER=https://manager.example/".to_owned(),
@@ -395,8 +395,9 @@ fn each_mistake_in_the_env_file_is_told_once_in_english_and_in_spanish() {
         ),
         (
             tokens(hex, hex),
-            "DISCORD_TOKEN: it is a token of Wolkvox, not of Discord. Copy it from",
-            "DISCORD_TOKEN: es un token de Wolkvox, no de Discord. Cópialo de",
+            "DISCORD_TOKEN: it is a token of Wolkvox or the application's Public Key, not the bot's token. Copy",
+            "DISCORD_TOKEN: es un token de Wolkvox o la clave pública (Public Key) de la aplicación, no el token del \
+             bot. Cópialo de",
         ),
         (
             "WOLKVOX_TOKEN=two words".to_owned(),

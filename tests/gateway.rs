@@ -134,12 +134,18 @@ async fn a_connection_whose_heartbeats_are_not_answered_is_given_up_and_resumed(
 async fn heartbeats_go_on_while_commands_come_and_go() {
     World::run_unconnected(
         |_| {},
-        |state| state.heartbeat = Some(50),
+        |state| state.heartbeat = Some(1000),
         async |world| {
             world.discord.until_ready(1).await;
-            for _ in 0..20 {
-                world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            let commands = async {
+                loop {
+                    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                () = commands => {}
+                () = world.discord.until("its heart beats", |state| state.heartbeats >= 3) => {}
             }
             assert_eq!(world.discord.state(|state| (state.identifies, state.resumes)), (1, 0));
         },

@@ -246,7 +246,7 @@ async fn check_names_the_proxy_and_what_is_wrong_with_it() {
             "es",
             format!(
                 "FALLO Wolkvox: no hay conexión con {at_wolkvox}: no se puede llegar al proxy que nombra HTTPS_PROXY: \
-                 la conexión es rechazada. Revisa"
+                 la conexión fue rechazada. Revisa"
             ),
         ),
         (&encrypted, "C", format!("FAIL  Discord: no connection to {at_discord}: {UNREACHABLE}")),
