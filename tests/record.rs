@@ -560,6 +560,34 @@ async fn a_button_works_at_the_first_press_with_two_copies_on_one_record() {
 }
 
 #[tokio::test]
+async fn a_button_counts_once_though_discord_knows_nothing_of_a_press_that_another_copy_has() {
+    let place = Place::new().await;
+    place.discord.state(|state| state.forgets_acknowledged = true);
+    let (mut one, mut other) = (place.start(), place.start());
+    let logs = [one.log.clone(), other.log.clone()];
+    let pressed = async {
+        place.discord.until_ready(2).await;
+        // Each time another of the two may be the one that is refused.
+        for agent in 2001..2021 {
+            place.discord.reply(place.discord.mute(&supervisor(), agent)).await;
+            let question = place.discord.finished(place.discord.mute(&second_supervisor(), agent)).await;
+            let button = question.button().unwrap();
+            let press = place.discord.press(&second_supervisor(), &button);
+            assert!(place.discord.reply(press).await.starts_with(SUCCESS));
+            for log in &logs {
+                log.outcome_in_text(press).await;
+            }
+            let text = place.discord.reply(place.discord.press(&second_supervisor(), &button)).await;
+            assert!(text.starts_with("This button was used already."), "{agent}: {text}");
+            assert_eq!(place.wolkvox.toggles(agent), 2);
+        }
+    };
+    one.runs(other.runs(pressed)).await;
+    drop((one, other));
+    std::fs::remove_dir_all(&place.folder).unwrap();
+}
+
+#[tokio::test]
 async fn somebody_who_only_reads_the_file_keeps_nothing_up() {
     let place = Place::new().await;
     let mut process = place.connected(1).await;

@@ -341,9 +341,18 @@ async fn unacknowledged(
     let record = &context.record;
     let why = why.err().unwrap_or(Unacknowledged::Late);
     log_unacknowledged(&interaction.callback, &why);
-    if let (Request::GoOn(question), Unacknowledged::Late | Unacknowledged::Refused(_)) = (&interaction.request, &why) {
-        context.recent_toggles.reopen(*question);
-        let _ = record.reopen_question(*question, interaction.callback.id).await;
+    if let Request::GoOn(question) = interaction.request {
+        let press = interaction.callback.id;
+        let nothing_came_of_it = match why {
+            Unacknowledged::Late => true,
+            // Discord does not always tell one that another copy has from one that it does not know.
+            Unacknowledged::Refused(_) => !matches!(record.also_elsewhere(press).await, Ok(true)),
+            _ => false,
+        };
+        if nothing_came_of_it {
+            context.recent_toggles.reopen(question);
+            let _ = record.reopen_question(question, press).await;
+        }
     }
     if let Unacknowledged::Late = why {
         let outcome = Outcome::NotSent(NotSent::AcknowledgedLate);
