@@ -207,6 +207,7 @@ async fn one_calls_and_one_does_not_know(place: &Place, [first, second]: [&Proce
         state.first_answer_fates.extend([Fate::Accept, Fate::Stall, Fate::Stall, Fate::Stall, Fate::Stall])
     });
     let (command, held) = held_call(&place.discord, &place.wolkvox).await;
+    place.discord.until("the other one has it too", |state| state.first_answer_fates.len() < 4).await;
     let acknowledged = "discord::mute: acknowledged";
     let second_calls = tokio::select! {
         () = first.log.until_contains(acknowledged) => false,
