@@ -466,6 +466,7 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
     let mut logs: Vec<Log> = running.iter().map(|process| process.log.clone()).collect();
     discord.until_ready(copies).await;
     discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
+    discord.state(|s| s.forgets_acknowledged = seed.is_multiple_of(2));
     wolkvox.state(|s| s.chance = Some(Box::new(move || wolkvox_fate(&mut wolkvoxes))));
 
     let actors = [supervisor(), second_supervisor(), Actor { id: 504, name: "diego", ..second_supervisor() }];
