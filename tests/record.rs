@@ -589,6 +589,29 @@ async fn a_button_counts_once_though_discord_knows_nothing_of_a_press_that_anoth
 }
 
 #[tokio::test]
+async fn a_copy_with_another_record_names_no_toggle_before_one_if_it_left_one_between_to_the_other() {
+    for forgets_acknowledged in [false, true] {
+        let mut place = Place::new().await;
+        place.discord.state(|state| state.forgets_acknowledged = forgets_acknowledged);
+        let one = place.start();
+        place.variables.insert("STATE_FILE", place.folder.join("other.db").to_str().unwrap().to_owned());
+        let other = place.start();
+        place.discord.until_ready(2).await;
+        let mut before = None;
+        for _ in 0..20 {
+            let command = place.discord.mute(&supervisor(), 1001);
+            let text = place.discord.reply(command).await;
+            let by_one = one.log.outcome_in_text(command).await == "done";
+            assert_eq!(other.log.outcome_in_text(command).await == "done", !by_one);
+            assert_eq!(text.contains("before this"), before == Some(by_one), "{text}");
+            before = Some(by_one);
+        }
+        drop((one, other));
+        std::fs::remove_dir_all(&place.folder).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn somebody_who_only_reads_the_file_keeps_nothing_up() {
     let place = Place::new().await;
     let mut process = place.connected(1).await;

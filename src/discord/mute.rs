@@ -341,17 +341,19 @@ async fn unacknowledged(
     let record = &context.record;
     let why = why.err().unwrap_or(Unacknowledged::Late);
     log_unacknowledged(&interaction.callback, &why);
+    let id = interaction.callback.id;
+    // By another copy with the same record, which then has all that there is to know.
+    let known_elsewhere = matches!(record.also_elsewhere(id).await, Ok(true));
     if let Request::GoOn(question) = interaction.request {
-        let press = interaction.callback.id;
         let nothing_came_of_it = match why {
             Unacknowledged::Late => true,
             // Discord does not always tell one that another copy has from one that it does not know.
-            Unacknowledged::Refused(_) => !matches!(record.also_elsewhere(press).await, Ok(true)),
+            Unacknowledged::Refused(_) => !known_elsewhere,
             _ => false,
         };
         if nothing_came_of_it {
             context.recent_toggles.reopen(question);
-            let _ = record.reopen_question(question, press).await;
+            let _ = record.reopen_question(question, id).await;
         }
     }
     if let Unacknowledged::Late = why {
@@ -359,24 +361,24 @@ async fn unacknowledged(
         let report = CallReport { outcome, queued: received.elapsed(), took: Duration::ZERO };
         return conclude(context, interaction, received, progress, toggle, report).await;
     }
-    let Toggle { agent, reservation, command, .. } = toggle;
+    let Toggle { agent, reservation, .. } = toggle;
     let certainty = match why {
-        // Another copy of the bot may be toggling right now: that counts, unless the record knows of it.
-        Unacknowledged::Elsewhere | Unacknowledged::Somewhere => match record.also_elsewhere(command.interaction).await
-        {
-            Ok(true) => None,
-            Ok(false) | Err(_) => Some(Certainty::Elsewhere),
-        },
+        // Another copy of the bot may be toggling right now.
+        Unacknowledged::Elsewhere | Unacknowledged::Somewhere if !known_elsewhere => Some(Certainty::Elsewhere),
         _ => None,
     };
     let until = reservation.settle(certainty);
-    let _ = record.settle_toggle(command.interaction, certainty.zip(until)).await;
+    let _ = record.settle_toggle(id, certainty.zip(until)).await;
+    if !known_elsewhere {
+        // Whoever else has it may have toggled.
+        let _ = record.forget_last_toggle(agent.id).await;
+    }
     progress.reach(Milestone::Unacknowledged);
     audit(interaction, Some(agent.id), "unacknowledged", None);
     if let Unacknowledged::Somewhere | Unacknowledged::Unknown(_) = why {
         look_again(context, interaction, received, reply::unconfirmed(interaction.language, &agent)).await;
     }
-    finish(context, command.interaction).await;
+    finish(context, id).await;
 }
 
 /// A first answer may have been accepted without our learning of it: somebody who still sees "thinking…" after a
