@@ -90,6 +90,26 @@ async fn killed_during_the_call_the_next_start_says_that_the_outcome_is_unknown(
 }
 
 #[tokio::test]
+async fn a_first_answer_that_discord_accepts_after_the_next_start_was_stopped_leaves_nobody_waiting() {
+    let place = Place::new().await;
+    let process = place.connected(1).await;
+    place.discord.state(|state| state.first_answer_fates.push_back(Fate::Slow(Duration::from_millis(1500))));
+    let command = place.discord.mute(&supervisor(), 1001);
+    place.discord.until("it is on its way", |state| state.first_answer_fates.is_empty()).await;
+    place.kill(process).await;
+    let mut stopped = place.start();
+    stopped.runs_until_logged("left open by a process that ended").await;
+    stopped.signal("TERM");
+    assert_eq!(stopped.ended().await.0, Some(0));
+    place.discord.until_acknowledged(command).await;
+    let mut process = place.start();
+    let text = process.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with("**Not sent from here:** the bot was interrupted"), "{text}");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
 async fn a_known_result_that_was_not_told_is_told_by_the_next_start() {
     let place = Place::new().await;
     let mut process = place.connected(1).await;

@@ -387,7 +387,9 @@ async fn unacknowledged(
 async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) {
     let Context { rest, limits, stop, record, .. } = context;
     let callback = &interaction.callback;
-    // A bot that stops looks at once.
+    // Until then Discord may accept an answer that is on its way.
+    sleep(limits.first_answer.saturating_sub(received.elapsed())).await;
+    // A bot that stops waits no longer.
     let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
     let tell = || async {
         // Between the look and the edit another copy could tell the outcome, which the edit would then replace.
