@@ -231,9 +231,10 @@ impl App {
         let tell = |ready| enter(if ready { State::Ready } else { State::Reconnecting });
         let limits = config.limits;
         let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (end_of_posting, posting) = (CancellationToken::new(), TaskTracker::new());
         let audit_channel = config.audit_channel.map(|channel| {
-            let (audit_channel, posting) = AuditChannel::new(rest.clone(), channel, end.clone());
-            tasks.spawn(posting);
+            let (audit_channel, posts) = AuditChannel::new(rest.clone(), channel, end_of_posting.clone());
+            posting.spawn(posts);
             audit_channel
         });
         let context = Context {
@@ -274,9 +275,12 @@ impl App {
         stop.cancel();
         // With the handler goes the last way into the audit channel, once the commands under way are through.
         drop((handler, context));
-        // What the record has, the next start tells.
+        // What the record has, the next start tells. It has no lines for the audit channel.
         let limit = if record.outlives_the_process() { limits.handing_over } else { limits.last_words };
-        last_words(&tasks, &wolkvox, &end, limit).await;
+        tokio::join!(
+            last_words(&tasks, &wolkvox, &end, limit),
+            last_words(&posting, &wolkvox, &end_of_posting, limits.last_words)
+        );
         ended
     }
 

@@ -25,9 +25,10 @@ pub struct Limits {
     pub question: Duration,
     /// How long the bot stays up without Discord. Whatever keeps it running must see that it is not working.
     pub disconnected: Duration,
-    /// When the bot stops, how long it goes on telling people what came of their commands, once no call is under way.
+    /// When the bot stops, how long it goes on telling people and the audit channel what came of commands, once no call
+    /// is under way.
     pub last_words: Duration,
-    /// The same where the next start tells what is left.
+    /// The same for people where the next start tells what is left.
     pub handing_over: Duration,
     /// How old the copy of the agent directory may get. Wolkvox wants listings at most every 5 min.
     pub directory: Duration,

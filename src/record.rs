@@ -295,12 +295,13 @@ impl Record {
         command: &Command,
         toggle: Option<(Certainty, SystemTime)>,
     ) -> Result<(Ownership, Option<LastToggle>), Unavailable> {
-        const FORGET: &str = "DELETE FROM last_toggles WHERE agent = ?1";
         // Another copy's call, or that of a copy that died and was not taken over yet.
         const LAST: &str = "SELECT by_user, at_ms FROM last_toggles WHERE agent = ?1 AND NOT EXISTS
             (SELECT 1 FROM commands WHERE agent = ?1 AND interaction <> ?2 AND stage = 'sending')";
         const REPLACE: &str = "REPLACE INTO last_toggles (agent, by_user, at_ms) VALUES (?1, ?2, ?3)";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
+        // While it fails, it lacks toggles.
+        let complete = self.outlives_the_process();
         self.transaction(move |transaction, me| {
             let ownership = write_command(transaction, me, &command)?;
             match toggle {
@@ -311,8 +312,7 @@ impl Record {
             match &command.stage {
                 Stage::Known(CallReport { outcome: Outcome::Done(_), .. }) => {}
                 Stage::Known(CallReport { outcome: Outcome::Unknown(_), .. }) => {
-                    // Nobody can tell any more which of the two the next one is.
-                    transaction.prepare_cached(FORGET)?.execute([agent])?;
+                    forget(transaction, agent)?;
                     return Ok((ownership, None));
                 }
                 _ => return Ok((ownership, None)),
@@ -321,9 +321,14 @@ impl Record {
             let key = [agent, command.interaction.get().cast_signed()];
             let last = transaction.prepare_cached(LAST)?.query_row(key, toggle).optional()?;
             transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), now()))?;
-            Ok((ownership, last))
+            Ok((ownership, last.filter(|_| complete)))
         })
         .await
+    }
+
+    /// Forgets the agent's last toggle: another one may have been made since, of which this record has nothing.
+    pub async fn forget_last_toggle(&self, agent: AgentId) -> Result<(), Unavailable> {
+        self.transaction(move |transaction, _| forget(transaction, agent.get().cast_signed())).await
     }
 
     /// Writes what is known of a command's toggle and until when that counts, or that there was none.
@@ -534,7 +539,12 @@ impl Record {
             let result = job(worker);
             match &result {
                 // A full disk can be read: only what was written proves something.
-                Ok(_) if worker.connection.total_changes() != before => health.works(),
+                Ok(_) if worker.connection.total_changes() != before => {
+                    if health.works() {
+                        // It lacks the toggles that were made meanwhile.
+                        let _ = worker.connection.execute("DELETE FROM last_toggles", []);
+                    }
+                }
                 Ok(_) => {}
                 Err(error) => health.fails(&error.to_string()),
             }
@@ -560,6 +570,11 @@ impl Record {
             }
         }
     }
+}
+
+/// Forgets an agent's last toggle: nobody can tell any more which of the two the next one is.
+fn forget(transaction: &Transaction<'_>, agent: i64) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM last_toggles WHERE agent = ?1")?.execute([agent]).map(drop)
 }
 
 /// One transaction, which begins with the right to write.
@@ -621,10 +636,13 @@ impl Health {
         }
     }
 
-    fn works(&self) {
-        if self.failing.swap(false, Ordering::Relaxed) {
+    /// Whether it did not before.
+    fn works(&self) -> bool {
+        let again = self.failing.swap(false, Ordering::Relaxed);
+        if again {
             tracing::info!("STATE_FILE: the record is written again");
         }
+        again
     }
 }
 

@@ -90,6 +90,27 @@ async fn a_post_whose_answer_was_lost_is_repeated_with_a_nonce_that_makes_it_one
 }
 
 #[tokio::test]
+async fn lines_that_wait_are_posted_before_the_end_although_commands_are_handed_over_sooner() {
+    let record = std::env::temp_dir().join(format!("wolkvox-bot-test-audit-channel-{}.db", fastrand::u64(..)));
+    let handing_over = |config: &mut Config| {
+        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
+        config.state_file = Some(record.clone());
+        config.limits.handing_over = Duration::from_millis(50);
+    };
+    World::run_with(handing_over, async |world| {
+        world.discord.state(|state| state.limits.posts = Some((1, Duration::from_millis(800))));
+        for agent in [1001, 1002] {
+            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
+        }
+        world.bot.shut_down();
+        world.bot.ended().await.unwrap();
+        assert_eq!(world.discord.state(|state| state.posts.len()), 2);
+    })
+    .await;
+    std::fs::remove_file(record).unwrap();
+}
+
+#[tokio::test]
 async fn what_is_lost_in_the_end_is_counted_in_the_log() {
     let hasty = |config: &mut Config| {
         config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));

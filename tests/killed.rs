@@ -466,12 +466,14 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
     let mut logs: Vec<Log> = running.iter().map(|process| process.log.clone()).collect();
     discord.until_ready(copies).await;
     discord.state(|s| s.chance = Some(Box::new(move |kind| discord_fate(&mut discords, kind))));
+    discord.state(|s| s.forgets_acknowledged = seed.is_multiple_of(2));
     wolkvox.state(|s| s.chance = Some(Box::new(move || wolkvox_fate(&mut wolkvoxes))));
 
     let actors = [supervisor(), second_supervisor(), Actor { id: 504, name: "diego", ..second_supervisor() }];
     let mut commands: BTreeMap<u64, u64> = BTreeMap::new();
     let mut questions: Vec<(u64, Actor)> = Vec::new();
     let mut turn = 0;
+    let mut still = 0;
     for n in 0..COMMANDS {
         let actor = rng.choice(&actors).unwrap();
         // Most commands have an agent of their own, the others meet at a few.
@@ -489,6 +491,19 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
             }
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
+        // One stands still meanwhile, and then goes on as if nothing had been.
+        match n % 13 {
+            5 => {
+                still = rng.usize(0..copies);
+                running[still].signal("STOP");
+            }
+            10 => {
+                let long = rng.u32(0..4) == 0;
+                tokio::time::sleep(Duration::from_millis(if long { rng.u64(0..5_000) } else { 0 })).await;
+                running[still].signal("CONT");
+            }
+            _ => {}
+        }
         if n % LIFE == LIFE - 1 {
             let victim = turn % copies;
             turn += 1;

@@ -92,6 +92,26 @@ async fn killed_during_the_call_the_next_start_says_that_the_outcome_is_unknown(
 }
 
 #[tokio::test]
+async fn a_first_answer_that_discord_accepts_after_the_next_start_was_stopped_leaves_nobody_waiting() {
+    let place = Place::new().await;
+    let process = place.connected(1).await;
+    place.discord.state(|state| state.first_answer_fates.push_back(Fate::Slow(Duration::from_millis(1500))));
+    let command = place.discord.mute(&supervisor(), 1001);
+    place.discord.until("it is on its way", |state| state.first_answer_fates.is_empty()).await;
+    place.kill(process).await;
+    let mut stopped = place.start();
+    stopped.runs_until_logged("left open by a process that ended").await;
+    stopped.signal("TERM");
+    assert_eq!(stopped.ended().await.0, Some(0));
+    place.discord.until_acknowledged(command).await;
+    let mut process = place.start();
+    let text = process.runs(place.discord.reply(command)).await;
+    assert!(text.starts_with("**Not sent from here:** the bot was interrupted"), "{text}");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
 async fn a_known_result_that_was_not_told_is_told_by_the_next_start() {
     let place = Place::new().await;
     let mut process = place.connected(1).await;
@@ -229,6 +249,7 @@ async fn one_calls_and_one_does_not_know(place: &Place, [first, second]: [&Proce
         state.first_answer_fates.extend([Fate::Accept, Fate::Stall, Fate::Stall, Fate::Stall, Fate::Stall])
     });
     let (command, held) = held_call(&place.discord, &place.wolkvox).await;
+    place.discord.until("the other one has it too", |state| state.first_answer_fates.len() < 4).await;
     let acknowledged = "discord::mute: acknowledged";
     let second_calls = tokio::select! {
         () = first.log.until_contains(acknowledged) => false,
@@ -579,6 +600,57 @@ async fn a_button_works_at_the_first_press_with_two_copies_on_one_record() {
     one.runs(other.runs(pressed)).await;
     drop((one, other));
     std::fs::remove_dir_all(&place.folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_button_counts_once_though_discord_knows_nothing_of_a_press_that_another_copy_has() {
+    let place = Place::new().await;
+    place.discord.state(|state| state.forgets_acknowledged = true);
+    let (mut one, mut other) = (place.start(), place.start());
+    let logs = [one.log.clone(), other.log.clone()];
+    let pressed = async {
+        place.discord.until_ready(2).await;
+        // Each time another of the two may be the one that is refused.
+        for agent in 2001..2021 {
+            place.discord.reply(place.discord.mute(&supervisor(), agent)).await;
+            let question = place.discord.finished(place.discord.mute(&second_supervisor(), agent)).await;
+            let button = question.button().unwrap();
+            let press = place.discord.press(&second_supervisor(), &button);
+            assert!(place.discord.reply(press).await.starts_with(SUCCESS));
+            for log in &logs {
+                log.outcome_in_text(press).await;
+            }
+            let text = place.discord.reply(place.discord.press(&second_supervisor(), &button)).await;
+            assert!(text.starts_with("This button was used already."), "{agent}: {text}");
+            assert_eq!(place.wolkvox.toggles(agent), 2);
+        }
+    };
+    one.runs(other.runs(pressed)).await;
+    drop((one, other));
+    std::fs::remove_dir_all(&place.folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_with_another_record_names_no_toggle_before_one_if_it_left_one_between_to_the_other() {
+    for forgets_acknowledged in [false, true] {
+        let mut place = Place::new().await;
+        place.discord.state(|state| state.forgets_acknowledged = forgets_acknowledged);
+        let one = place.start();
+        place.variables.insert("STATE_FILE", place.folder.join("other.db").to_str().unwrap().to_owned());
+        let other = place.start();
+        place.discord.until_ready(2).await;
+        let mut before = None;
+        for _ in 0..20 {
+            let command = place.discord.mute(&supervisor(), 1001);
+            let text = place.discord.reply(command).await;
+            let by_one = one.log.outcome_in_text(command).await == "done";
+            assert_eq!(other.log.outcome_in_text(command).await == "done", !by_one);
+            assert_eq!(text.contains("before this"), before == Some(by_one), "{text}");
+            before = Some(by_one);
+        }
+        drop((one, other));
+        std::fs::remove_dir_all(&place.folder).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -342,33 +342,44 @@ async fn unacknowledged(
     let record = &context.record;
     let why = why.err().unwrap_or(Unacknowledged::Late);
     log_unacknowledged(&interaction.callback, &why);
-    if let (Request::GoOn(question), Unacknowledged::Late | Unacknowledged::Refused(_)) = (&interaction.request, &why) {
-        context.recent_toggles.reopen(*question);
-        let _ = record.reopen_question(*question, interaction.callback.id).await;
+    let id = interaction.callback.id;
+    // By another copy with the same record, which then has all that there is to know.
+    let known_elsewhere = matches!(record.also_elsewhere(id).await, Ok(true));
+    if let Request::GoOn(question) = interaction.request {
+        let nothing_came_of_it = match why {
+            Unacknowledged::Late => true,
+            // Discord does not always tell one that another copy has from one that it does not know.
+            Unacknowledged::Refused(_) => !known_elsewhere,
+            _ => false,
+        };
+        if nothing_came_of_it {
+            context.recent_toggles.reopen(question);
+            let _ = record.reopen_question(question, id).await;
+        }
     }
     if let Unacknowledged::Late = why {
         let outcome = Outcome::NotSent(NotSent::AcknowledgedLate);
         let report = CallReport { outcome, queued: received.elapsed(), took: Duration::ZERO };
         return conclude(context, interaction, received, progress, toggle, report).await;
     }
-    let Toggle { agent, reservation, command, .. } = toggle;
+    let Toggle { agent, reservation, .. } = toggle;
     let certainty = match why {
-        // Another copy of the bot may be toggling right now: that counts, unless the record knows of it.
-        Unacknowledged::Elsewhere | Unacknowledged::Somewhere => match record.also_elsewhere(command.interaction).await
-        {
-            Ok(true) => None,
-            Ok(false) | Err(_) => Some(Certainty::Elsewhere),
-        },
+        // Another copy of the bot may be toggling right now.
+        Unacknowledged::Elsewhere | Unacknowledged::Somewhere if !known_elsewhere => Some(Certainty::Elsewhere),
         _ => None,
     };
     let until = reservation.settle(certainty);
-    let _ = record.settle_toggle(command.interaction, certainty.zip(until)).await;
+    let _ = record.settle_toggle(id, certainty.zip(until)).await;
+    if !known_elsewhere {
+        // Whoever else has it may have toggled.
+        let _ = record.forget_last_toggle(agent.id).await;
+    }
     progress.reach(Milestone::Unacknowledged);
     audit(interaction, Some(agent.id), "unacknowledged", None);
     if let Unacknowledged::Somewhere | Unacknowledged::Unknown(_) = why {
         look_again(context, interaction, received, reply::unconfirmed(interaction.language, &agent)).await;
     }
-    finish(context, command.interaction).await;
+    finish(context, id).await;
 }
 
 /// A first answer may have been accepted without our learning of it: somebody who still sees "thinking…" after a
@@ -377,7 +388,9 @@ async fn unacknowledged(
 async fn look_again(context: &Context, interaction: &Interaction, received: Moment, text: String) {
     let Context { rest, limits, stop, record, .. } = context;
     let callback = &interaction.callback;
-    // A bot that stops looks at once.
+    // Until then Discord may accept an answer that is on its way.
+    sleep(limits.first_answer.saturating_sub(received.elapsed())).await;
+    // A bot that stops waits no longer.
     let _ = timeout(limits.look_again.saturating_sub(received.elapsed()), stop.cancelled()).await;
     let tell = || async {
         // Between the look and the edit another copy could tell the outcome, which the edit would then replace.

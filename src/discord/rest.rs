@@ -381,8 +381,8 @@ impl Rest {
         self.execute(request).await.and_then(message_in).map(drop)
     }
 
-    /// The first answer to an interaction. A second one is refused with the code 40060, a late one with 10062. Only so
-    /// many are under way at once, of which those that have been silent for `silence` don't count.
+    /// The first answer to an interaction. A late one is refused with the code 10062, a second one with 40060, or at times
+    /// with 10062 too. Only so many are under way at once, of which those that have been silent for `silence` don't count.
     ///
     /// # Errors
     /// When Discord refused it, or did not answer within `timeout`.

@@ -299,6 +299,22 @@ async fn no_toggle_before_is_told_while_another_one_of_the_agent_may_lie_between
 }
 
 #[tokio::test]
+async fn a_record_that_did_not_work_for_a_while_does_not_know_the_last_toggles() {
+    let folder = Folder::new();
+    let record = folder.open();
+    let until = Some((Certainty::Done, in_a_minute()));
+    for (number, agent) in [(1, 5), (2, 6)] {
+        record.known(&command(number, agent, 6, done()), until).await.unwrap();
+    }
+    record.0.as_ref().unwrap().health.fails("in a test");
+    assert_eq!(record.known(&command(3, 5, 6, done()), until).await, Ok((Ownership::Mine, None)));
+    assert_eq!(record.known(&command(4, 6, 6, done()), until).await, Ok((Ownership::Mine, None)));
+    assert!(record.known(&command(5, 6, 6, done()), until).await.unwrap().1.is_some());
+    record.forget_last_toggle(agent(6)).await.unwrap();
+    assert_eq!(record.known(&command(6, 6, 6, done()), until).await, Ok((Ownership::Mine, None)));
+}
+
+#[tokio::test]
 async fn a_question_is_answered_once_in_time_and_by_whom_it_was_asked_also_elsewhere() {
     let folder = Folder::new();
     let (one, two) = (folder.open(), folder.open());

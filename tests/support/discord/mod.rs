@@ -203,6 +203,8 @@ pub struct State {
     pub chance: Option<Box<dyn FnMut(&'static str) -> Fate + Send>>,
     pub gateway: Gateway,
     pub not_in_guild: bool,
+    /// What was acknowledged before is refused as unknown, which Discord does at times.
+    pub forgets_acknowledged: bool,
     /// Somebody had another token made for the bot.
     pub token_reset: bool,
     pub without_commands_scope: bool,

@@ -259,7 +259,10 @@ impl Discord {
         };
         if known.first.is_some() {
             self.state(|state| state.interactions.get_mut(&id).unwrap().refused_answers += 1);
-            return error(400, 40060, "Interaction has already been acknowledged.");
+            return match self.state(|state| state.forgets_acknowledged) {
+                false => error(400, 40060, "Interaction has already been acknowledged."),
+                true => error(404, 10062, "Unknown interaction"),
+            };
         }
         let in_time = self.state(|state| arrived.saturating_duration_since(known.sent) <= state.limits.first_answer);
         if known.void || !in_time {
