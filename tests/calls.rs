@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::net::TcpListener;
 use wolkvox_bot::net::BaseUrl;
 
 use crate::support::bot::World;
 use crate::support::discord::supervisor;
+use crate::support::http::Port;
 use crate::support::wolkvox::{BUSY, Fate, Wolkvox};
 
 /// The outcome of a command whose request meets this fate.
@@ -214,17 +214,17 @@ async fn any_other_refusal_is_not_repeated() {
 #[tokio::test]
 async fn a_connection_that_was_never_made_is_tried_again() {
     // Refused until somebody listens.
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
+    let port = Port::new();
+    let address = port.address();
+    let url = format!("http://{address}");
     World::run_with(
         |config| config.wolkvox.base = BaseUrl::parse(&url).unwrap(),
         async |world| {
             let command = world.discord.mute(&supervisor(), 1001);
-            let told = format!("no connection to 127.0.0.1:{port}: the connection is turned down: Connection refused");
+            let told = format!("no connection to {address}: the connection is turned down: Connection refused");
             world.log.until_contains(&told).await;
             let late = Wolkvox::new(url.clone());
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-            late.listen(listener);
+            late.listen(port.listen());
             world.discord.reply(command).await;
             assert_eq!(world.log.outcome(command).await, "done");
             assert_eq!(late.toggles(1001), 1);

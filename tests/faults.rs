@@ -132,7 +132,7 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
             match n {
                 90 | 210 => world.discord.order(|| Order::Drop),
                 150 => world.wolkvox.go_down(),
-                170 => world.wolkvox.come_back().await,
+                170 => world.wolkvox.come_back(),
                 _ => {}
             }
             tokio::time::sleep(Duration::from_millis(rng.u64(0..30))).await;

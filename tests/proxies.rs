@@ -45,7 +45,7 @@ impl Office {
     async fn with_wolkvox_at(host: &str) -> Self {
         let ours = authority("Ours");
         Self {
-            proxy: Proxy::start().await,
+            proxy: Proxy::start(),
             discord: Discord::behind_tls(DISCORD, GATEWAY, acceptor(Some(&ours), &[DISCORD, GATEWAY], false)).await,
             wolkvox: Wolkvox::behind_tls(host, acceptor(Some(&ours), &[host], false)).await,
             authorities: file(&ours),
@@ -180,7 +180,7 @@ async fn hosts_in_no_proxy_are_reached_directly() {
 
 #[tokio::test]
 async fn what_is_not_encrypted_never_goes_through_a_proxy() {
-    let (discord, wolkvox, proxy) = (Discord::start().await, Wolkvox::start().await, Proxy::start().await);
+    let (discord, wolkvox, proxy) = (Discord::start().await, Wolkvox::start().await, Proxy::start());
     let mut variables = variables(&discord, &wolkvox);
     for name in ["HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
         variables.insert(name, proxy.url());
@@ -200,7 +200,7 @@ async fn what_is_not_encrypted_never_goes_through_a_proxy() {
 
 #[tokio::test]
 async fn proxies_that_only_the_variables_for_other_programs_name_are_not_used() {
-    let (discord, wolkvox, proxy) = (Discord::start().await, Wolkvox::start().await, Proxy::start().await);
+    let (discord, wolkvox, proxy) = (Discord::start().await, Wolkvox::start().await, Proxy::start());
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("WOLKVOX_API_URL", "https://localhost:1".to_owned());
     for name in ["HTTP_PROXY", "ALL_PROXY", "all_proxy"] {

@@ -19,6 +19,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Stdio, exit};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -40,6 +41,7 @@ use wolkvox_bot::telemetry::{self, Filter, Format};
 
 use support::bot::{Log, check_secrets, check_stand_ins, variables};
 use support::discord::{self, AUDIT_CHANNEL, Actor, Discord, second_supervisor, stranger, supervisor};
+use support::http::Port;
 use support::wolkvox::{BUSY, Fate, Wolkvox, listing};
 
 /// The columns of a terminal that nobody has made wider.
@@ -273,6 +275,8 @@ const GREEN: u8 = 32;
 struct Sandbox {
     discord: Discord,
     wolkvox: Wolkvox,
+    /// Wolkvox's.
+    port: Port,
     /// Serves Wolkvox's connections; aborted while Wolkvox is down.
     door: JoinHandle<()>,
     bot: Bot,
@@ -291,16 +295,16 @@ struct Sandbox {
 impl Sandbox {
     async fn start() -> Self {
         let log = Log::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wolkvox = Wolkvox::new(format!("http://{}", listener.local_addr().unwrap()));
-        let door = tokio::spawn(serve(wolkvox.clone(), listener));
+        let port = Port::new();
+        let wolkvox = Wolkvox::new(format!("http://{}", port.address()));
+        let door = tokio::spawn(serve(wolkvox.clone(), port.listen()));
         let discord = Discord::start().await;
         let folder = std::env::temp_dir().join(format!("wolkvox-bot-sandbox-{:016x}", fastrand::u64(..)));
         DirBuilder::new().mode(0o700).create(&folder).unwrap();
         let bot = Bot::start(&settings(&discord, &wolkvox, &folder), &folder, &log);
         discord.until_ready(1).await;
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { discord, wolkvox, door, bot, folder, log, logged: 0, person: supervisor(), button: None, colour }
+        Self { discord, wolkvox, port, door, bot, folder, log, logged: 0, person: supervisor(), button: None, colour }
     }
 
     /// Ends the bot as a signal would, and makes sure that the stand-ins saw nothing that Discord or Wolkvox
@@ -552,12 +556,12 @@ impl Sandbox {
         };
         self.wolkvox.state(|state| state.chance = Some(Box::new(draw)));
         if word == "down" {
+            self.port.close();
             self.door.abort();
             // Until the bot has noticed that its connections are gone, as it would between two commands.
             tokio::time::sleep(Duration::from_millis(50)).await;
         } else if self.door.is_finished() {
-            let listener = TcpListener::bind(self.wolkvox.url.trim_start_matches("http://")).await.unwrap();
-            self.door = tokio::spawn(serve(self.wolkvox.clone(), listener));
+            self.door = tokio::spawn(serve(self.wolkvox.clone(), self.port.listen()));
         }
         self.note(&format!("from now on Wolkvox {what}"));
     }
@@ -770,7 +774,7 @@ fn settings(discord: &Discord, wolkvox: &Wolkvox, folder: &Path) -> HashMap<&'st
 }
 
 /// Lets the bot reach Wolkvox, until it is aborted: then all connections break and no more are made.
-async fn serve(wolkvox: Wolkvox, listener: TcpListener) {
+async fn serve(wolkvox: Wolkvox, listener: Arc<TcpListener>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let wolkvox = wolkvox.clone();

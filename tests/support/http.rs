@@ -1,11 +1,15 @@
 //! A small HTTP/1.1 server that can do what real ones do when they fail: cut, stall, lie about lengths.
 
+use std::borrow::Borrow;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use rustix::net::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
 
 #[derive(Clone, Debug)]
@@ -116,16 +120,58 @@ impl Stalls {
     }
 }
 
-/// Accepts connections for as long as the runtime lives.
-pub async fn accept<F, Fut>(listener: TcpListener, connections: Arc<Connections>, serve: F)
+// What is closed here is shut down before, because a process that another test is about to start has it too, for a moment.
+
+/// A port of this machine. It stays ours while nobody listens there, when it would be given to another test.
+#[derive(Clone)]
+pub struct Port {
+    reserved: Arc<TcpSocket>,
+    listener: Arc<Mutex<Option<Arc<TcpListener>>>>,
+}
+
+impl Port {
+    pub fn new() -> Self {
+        let reserved = Self::bind("127.0.0.1:0".parse().unwrap());
+        Self { reserved: Arc::new(reserved), listener: Arc::default() }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.reserved.local_addr().unwrap()
+    }
+
+    /// Connections are refused until then.
+    pub fn listen(&self) -> Arc<TcpListener> {
+        let listener = Arc::new(Self::bind(self.address()).listen(1024).unwrap());
+        *self.listener.lock().unwrap() = Some(listener.clone());
+        listener
+    }
+
+    /// Connections are refused from now on.
+    pub fn close(&self) {
+        if let Some(listener) = self.listener.lock().unwrap().take() {
+            rustix::net::shutdown(&*listener, Shutdown::Both).unwrap();
+        }
+    }
+
+    fn bind(address: SocketAddr) -> TcpSocket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseport(true).unwrap();
+        socket.bind(address).unwrap();
+        socket
+    }
+}
+
+/// Accepts connections for as long as the runtime lives and the port is open.
+pub async fn accept<F, Fut>(listener: impl Borrow<TcpListener>, connections: Arc<Connections>, serve: F)
 where
     F: Fn(tokio::net::TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, _)) = listener.borrow().accept().await {
         let _ = stream.set_nodelay(true);
         connections.made.fetch_add(1, Ordering::SeqCst);
         connections.open.fetch_add(1, Ordering::SeqCst);
+        let connection = stream.as_fd().try_clone_to_owned().unwrap();
         let serving = serve(stream);
         let connections = connections.clone();
         tokio::spawn(async move {
@@ -133,6 +179,7 @@ where
                 () = serving => {}
                 () = connections.cut.notified() => {}
             }
+            let _ = rustix::net::shutdown(connection, Shutdown::Both);
             connections.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::net::TcpStream;
 
-use super::http::{self, Answer, Connections, Request};
+use super::http::{self, Answer, Connections, Port, Request};
 
 /// As it stands in an address: it is `pr@xy/p:ss-word`.
 pub const ENCODED_PASSWORD: &str = "pr%40xy%2Fp%3Ass-word";
@@ -32,18 +31,18 @@ pub struct Proxy {
     /// Without user name and password.
     pub address: String,
     state: Arc<Mutex<State>>,
-    accepting: AbortHandle,
+    port: Port,
 }
 
 impl Proxy {
-    pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+    pub fn start() -> Self {
+        let port = Port::new();
+        let address = port.address().to_string();
         let state: Arc<Mutex<State>> = Arc::default();
         let served = state.clone();
-        let accepting =
-            http::accept(listener, Arc::<Connections>::default(), move |stream| serve(served.clone(), stream));
-        Self { address, state, accepting: tokio::spawn(accepting).abort_handle() }
+        let connections = Arc::<Connections>::default();
+        tokio::spawn(http::accept(port.listen(), connections, move |stream| serve(served.clone(), stream)));
+        Self { address, state, port }
     }
 
     /// What `HTTPS_PROXY` is set to.
@@ -67,7 +66,7 @@ impl Proxy {
 
     /// From now on connections are refused. Those that are there stay.
     pub fn go_down(&self) {
-        self.accepting.abort();
+        self.port.close();
     }
 }
 

@@ -9,12 +9,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::eventually;
-use super::http::{self, Answer, Connections, Request, Stream};
+use super::http::{self, Answer, Connections, Port, Request, Stream};
 
 pub const TOKEN: &str = "7b2263-wolkvox-token-6465616462656566";
 pub const SUCCESS: &str = "Microphone agentbox has been excecuted";
@@ -81,14 +80,15 @@ pub struct Wolkvox {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<()>,
     listening: Arc<Mutex<watch::Sender<()>>>,
-    accepting: Arc<Mutex<Option<AbortHandle>>>,
+    /// Its own, where it goes down and comes back.
+    port: Option<Port>,
 }
 
 impl Wolkvox {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wolkvox = Self::new(format!("http://{}", listener.local_addr().unwrap()));
-        wolkvox.listen(listener);
+        let port = Port::new();
+        let wolkvox = Self { port: Some(port.clone()), ..Self::new(format!("http://{}", port.address())) };
+        wolkvox.listen(port.listen());
         wolkvox
     }
 
@@ -108,7 +108,7 @@ impl Wolkvox {
         wolkvox
     }
 
-    pub fn listen(&self, listener: TcpListener) {
+    pub fn listen(&self, listener: Arc<TcpListener>) {
         let server = self.clone();
         let accepting = http::accept(listener, self.connections.clone(), move |stream| {
             let server = server.clone();
@@ -125,26 +125,23 @@ impl Wolkvox {
                 }
             }
         });
-        *self.accepting.lock().unwrap() = Some(tokio::spawn(accepting).abort_handle());
+        tokio::spawn(accepting);
     }
 
     /// From now on connections are refused, and the idle ones are closed.
     pub fn go_down(&self) {
-        if let Some(accepting) = self.accepting.lock().unwrap().take() {
-            accepting.abort();
-        }
+        self.port.as_ref().unwrap().close();
         self.listening.lock().unwrap().send_replace(());
     }
 
-    pub async fn come_back(&self) {
-        let address = self.url.trim_start_matches("http://").to_owned();
-        self.listen(TcpListener::bind(address).await.unwrap());
+    pub fn come_back(&self) {
+        self.listen(self.port.as_ref().unwrap().listen());
     }
 
     pub fn new(url: String) -> Self {
         let (changed, _) = watch::channel(());
         let listening = Arc::new(Mutex::new(watch::channel(()).0));
-        Self { url, connections: Arc::default(), state: Arc::default(), changed, listening, accepting: Arc::default() }
+        Self { url, connections: Arc::default(), state: Arc::default(), changed, listening, port: None }
     }
 
     pub fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
