@@ -521,7 +521,16 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
         let mut all = commands.keys().map(|command| &state.interactions[command]);
         all.all(|interaction| !interaction.deferred() || interaction.finished())
     };
-    discord.until("everybody who was acknowledged is answered", is_answered).await;
+    let unanswered = || {
+        let seen = commands.keys().map(|id| (id.to_string(), discord.interaction(*id)));
+        let open = seen.filter(|(_, interaction)| interaction.deferred() && !interaction.finished());
+        let logged = |id: &str| logs.iter().flat_map(Log::lines).filter(|line| line.contains(id)).collect::<Vec<_>>();
+        open.map(|(id, seen)| format!("{id}: {:?}\n{}\n", seen.history, logged(&id).join("\n"))).collect::<String>()
+    };
+    tokio::select! {
+        () = discord.until("everybody who was acknowledged is answered", is_answered) => {}
+        () = tokio::time::sleep(Duration::from_secs(29)) => panic!("{case}: not answered:\n{}", unanswered()),
+    }
     for process in &mut running {
         process.signal("TERM");
         let (code, errors) = process.ended().await;
