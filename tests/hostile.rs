@@ -359,6 +359,7 @@ async fn a_wall_clock_that_is_set_forward_keeps_no_result_back() {
         assert!(told.is_ok(), "{}", log.text());
     };
     process.runs(test).await;
+    std::fs::remove_dir_all(offset.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]
