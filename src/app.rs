@@ -291,6 +291,13 @@ impl App {
         let guild_id = self.config.allowlist.guild();
         let application = self.retry_transient(started, || self.rest.application()).await?;
         tracing::info!(bot = application.name, "signed in to Discord");
+        if application.sends_commands_elsewhere() {
+            tracing::error!(
+                "no command will come in, since the application has them sent to another address: open \
+                 https://discord.com/developers/applications, your application, \"General Information\", and empty \
+                 \"Interactions Endpoint URL\""
+            );
+        }
         let not_in_guild = |error| match error {
             RunError::Refused(error) if matches!(error.status(), Some(403 | 404)) => {
                 RunError::NotInGuild { invite: application.invite_link() }

@@ -211,6 +211,16 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
         format!("Discord token: the bot is {}", application.name),
         format!("Token de Discord: el bot es {}", application.name),
     )?;
+    if application.sends_commands_elsewhere() {
+        report.fail(
+            "Application: its commands are sent to another address, and not to this bot. Open \
+             https://discord.com/developers/applications, your application, \"General Information\", and empty \
+             \"Interactions Endpoint URL\".",
+            "Aplicación: sus comandos se envían a otra dirección y no a este bot. Abre \
+             https://discord.com/developers/applications, tu aplicación, \"General Information\", y vacía \
+             \"Interactions Endpoint URL\".",
+        )?;
+    }
     gateway(rest, report).await?;
     match draft.guild {
         None => report.warn(

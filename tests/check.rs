@@ -467,3 +467,18 @@ async fn what_is_read_of_a_report_changes_nothing_in_its_verdict() {
         variables.insert("STATE_FILE", "/".to_owned());
     }
 }
+
+#[tokio::test]
+async fn an_application_whose_commands_are_sent_elsewhere_is_a_failure() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| state.interactions_endpoint = Some("https://old-bot.example/interactions"));
+    for (locale, failure) in [("C", "FAIL  Application: "), ("es", "FALLO Aplicación: ")] {
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        let line = checked.printed.lines().find(|line| line.starts_with(failure));
+        let line = line.unwrap_or_else(|| panic!("{}", checked.printed));
+        for remedy in ["\"Interactions Endpoint URL\"", "https://discord.com/developers/applications"] {
+            assert!(line.contains(remedy), "{line}");
+        }
+        assert_eq!(checked.code, Some(1));
+    }
+}

@@ -341,3 +341,13 @@ async fn a_service_manager_that_is_not_there_is_named_in_the_log_and_stops_nobod
     process.signal("TERM");
     assert_eq!(process.ended().await, (Some(0), String::new()));
 }
+
+#[tokio::test]
+async fn an_application_whose_commands_are_sent_elsewhere_is_named_in_the_log() {
+    World::run_unconnected(
+        |_| {},
+        |state| state.interactions_endpoint = Some("https://old-bot.example/interactions"),
+        async |world| world.log.until_contains("Interactions Endpoint URL").await,
+    )
+    .await;
+}

@@ -178,6 +178,8 @@ pub struct Application {
     /// Its name, which is the bot's name too unless that was changed.
     pub name: String,
     bot: Option<BotUser>,
+    #[serde(default)]
+    interactions_endpoint_url: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -186,6 +188,11 @@ struct BotUser {
 }
 
 impl Application {
+    /// Whether its commands go to an address that was set for them: then none comes in through the gateway.
+    pub fn sends_commands_elsewhere(&self) -> bool {
+        self.interactions_endpoint_url.as_ref().is_some_and(|address| !address.is_empty())
+    }
+
     /// The link that adds the bot to a server.
     pub fn invite_link(&self) -> String {
         format!(

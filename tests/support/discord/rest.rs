@@ -136,7 +136,10 @@ impl Discord {
         let application = APPLICATION.to_string();
         let guild = GUILD.to_string();
         match (method, parts) {
-            ("GET", ["applications", "@me"]) => Answer::json(200, &self.named(application_payload())),
+            ("GET", ["applications", "@me"]) => {
+                let endpoint = self.state(|state| state.interactions_endpoint);
+                Answer::json(200, &self.named(application_payload(endpoint)))
+            }
             ("GET", ["users", "@me"]) => Answer::json(200, &bot_user()),
             ("GET", ["gateway"]) => Answer::json(200, &json!({"url": gateway})),
             ("GET", ["gateway", "bot"]) => {
