@@ -264,6 +264,10 @@ async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
     let host = net::host(&url);
     match rest.open_websocket(url).await {
         Ok(_) => report.ok(format!("Gateway: {host} can be reached"), format!("Gateway: se puede acceder a {host}")),
+        Err(error @ RestError::NotDiscord(_)) => report.fail(
+            format!("Gateway: {error}. Ask whoever runs it to let websockets through to {host}."),
+            format!("Gateway: {}. Pide a quien lo administra que deje pasar websockets a {host}.", error.spanish()),
+        ),
         Err(error) => unreached("Gateway", &error, report),
     }
 }

@@ -11,7 +11,7 @@ use wolkvox_bot::discord::permissions::in_channel;
 use crate::support::bot::{Process, World, check_secrets, check_stand_ins, draft, variables};
 use crate::support::discord::permissions::{ADMINISTRATOR, SEND_MESSAGES, VIEW_CHANNEL};
 use crate::support::discord::{
-    self, APPLICATION, AUDIT_CHANNEL, BOT, BOT_ROLE, CHANNEL, Discord, Fate, GUILD, Permissions, QUALITY_ROLE,
+    self, APPLICATION, AUDIT_CHANNEL, BOT, BOT_ROLE, CHANNEL, Discord, Fate, GUILD, Gateway, Permissions, QUALITY_ROLE,
     SUPERVISOR_ROLE,
 };
 use crate::support::http::Answer;
@@ -479,6 +479,20 @@ async fn an_application_whose_commands_are_sent_elsewhere_is_a_failure() {
         for remedy in ["\"Interactions Endpoint URL\"", "https://discord.com/developers/applications"] {
             assert!(line.contains(remedy), "{line}");
         }
+        assert_eq!(checked.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn what_answers_in_the_gateways_place_is_not_called_discord() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for status in [200, 403] {
+        discord.state(|state| state.gateway = Gateway::Page(status));
+        let checked = check(&discord, &wolkvox, &[]).await;
+        let failure = format!("FAIL  Gateway: something else answered in Discord's place, with HTTP {status}");
+        let line = checked.printed.lines().find(|line| line.starts_with(&failure));
+        let line = line.unwrap_or_else(|| panic!("{}", checked.printed));
+        assert!(line.contains("let websockets through to 127.0.0.1:"), "{line}");
         assert_eq!(checked.code, Some(1));
     }
 }

@@ -505,7 +505,8 @@ impl Rest {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS
             || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())
         {
-            return Err(refused(response.status(), response.headers(), None));
+            // Discord's gateway has nothing else to say: whatever else is said, and is no outage, something on the way says.
+            return Err(refused(response.status(), response.headers(), Some(&[])));
         }
         Ok(response.upgrade().await.map_err(HttpError::from)?)
     }

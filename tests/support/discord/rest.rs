@@ -26,6 +26,9 @@ impl Discord {
                 self.state(|state| state.gateway_connections.push(Instant::now()));
                 return Answer::Cut;
             }
+            if let Gateway::Page(status) = self.state(|state| state.gateway) {
+                return Answer::html(status, "This site can't be used");
+            }
             return Answer::Upgrade;
         }
         let agent = request.header("user-agent").unwrap_or_default();
