@@ -89,7 +89,7 @@ pub enum RunError {
         invite: String,
     },
     /// Discord could not be reached at start.
-    #[error("Discord could not be reached for {} s.{}\n    {last}", .after.as_secs(), check_connection(last))]
+    #[error("Discord could not be reached for {} s.{}\n    {last}", .after.as_secs(), what_to_look_at(last))]
     Unreachable {
         /// How long it was tried.
         after: Duration,
@@ -157,9 +157,10 @@ fn is_final(error: &RestError) -> bool {
         && error.code() != Some(COMMANDS_OF_TODAY)
 }
 
-fn check_connection(last: &RestError) -> &'static str {
+fn what_to_look_at(last: &RestError) -> &'static str {
     match last {
         RestError::NoAnswer(error) if error.names_its_remedy() => "",
+        error if error.is_discords_own() => " See https://discordstatus.com.",
         _ => " Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY if they are set.",
     }
 }

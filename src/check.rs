@@ -277,6 +277,17 @@ fn unreached(what: &str, error: &RestError, report: &mut Report<'_>) -> io::Resu
         RestError::NoAnswer(error) if error.names_its_remedy() => {
             report.fail(format!("{what}: {error}."), format!("{what}: {}.", error.spanish()))
         }
+        error if error.is_discords_own() => report.fail(
+            format!(
+                "{what}: {error}. It is down, or gets too many requests from here: try again later, and see \
+                 https://discordstatus.com."
+            ),
+            format!(
+                "{what}: {}. Está caído o recibe demasiadas peticiones desde aquí: inténtalo más tarde y mira \
+                 https://discordstatus.com.",
+                error.spanish()
+            ),
+        ),
         error => report.fail(
             format!(
                 "{what}: {error}. Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY \

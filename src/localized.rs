@@ -288,6 +288,7 @@ impl Localized for RunError {
             Self::Unreachable { after, last } => {
                 let remedy = match last {
                     RestError::NoAnswer(error) if error.names_its_remedy() => "",
+                    error if error.is_discords_own() => " Mira https://discordstatus.com.",
                     _ => {
                         " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están \
                           definidas."

@@ -496,3 +496,20 @@ async fn what_answers_in_the_gateways_place_is_not_called_discord() {
         assert_eq!(checked.code, Some(1));
     }
 }
+
+#[tokio::test]
+async fn where_discord_is_down_or_wants_to_be_left_alone_nobody_is_sent_to_look_for_the_fault_here() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (fate, locale, words) in [
+        (Fate::Page(503), "C", "FAIL  Discord: Discord answered HTTP 503. It is down, or gets too many requests"),
+        (Fate::Cloudflare(600), "C", "FAIL  Discord: Discord answered HTTP 429. It is down, or gets too many requests"),
+        (Fate::RateLimit(600.0), "es", "FALLO Discord: Discord respondió HTTP 429. Está caído o recibe demasiadas"),
+    ] {
+        discord.state(|state| state.other_fates.push_back(fate));
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        let line = checked.printed.lines().find(|line| line.contains(words));
+        let line = line.unwrap_or_else(|| panic!("{words}: {}", checked.printed));
+        assert!(line.contains("https://discordstatus.com") && !line.contains("HTTPS_PROXY"), "{line}");
+        assert_eq!(checked.code, Some(1));
+    }
+}

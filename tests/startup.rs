@@ -103,7 +103,7 @@ async fn discord_out_of_reach_for_too_long_at_start_is_an_error() {
     let down = |state: &mut State| state.other_fates.extend(vec![Fate::Refuse(503, 0); 50]);
     World::run_unconnected(shorter, down, async |world| {
         let error = world.bot.ended().await.unwrap_err().to_string();
-        assert!(error.starts_with("Discord could not be reached for 1 s."), "{error}");
+        assert!(error.starts_with("Discord could not be reached for 1 s. See https://discordstatus.com."), "{error}");
     })
     .await;
 }

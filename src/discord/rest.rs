@@ -135,6 +135,11 @@ impl RestError {
         }
     }
 
+    /// Whether Discord is there, and down or busy: no fault that could be found on this machine.
+    pub fn is_discords_own(&self) -> bool {
+        matches!(self, Self::Refused { status: 429 | 500.., .. })
+    }
+
     /// Whether the interaction's token can't be used any more ("Receiving and Responding").
     pub fn is_void_token(&self) -> bool {
         const INVALID_WEBHOOK_TOKEN: u32 = 50027;
