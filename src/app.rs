@@ -12,7 +12,9 @@ use tokio_util::task::TaskTracker;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
+use crate::discord::{
+    self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, LONGEST_PAUSE, Outage, Rest, RestError,
+};
 use crate::guard::RecentToggles;
 use crate::net::{ClientError, Tls, error_chain};
 use crate::record::{OpenError, Record};
@@ -21,8 +23,6 @@ use crate::wolkvox::{self, Wolkvox};
 
 /// The pauses between tries to reach Discord at start.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-/// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often is looked for copies that died, on the same record. Their people are told within twice that.
 const TAKE_OVER: Duration = Duration::from_secs(4);
 /// A failed answer says nothing any more so long after it, if Discord answers something else.

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::interaction::Payload;
-use super::rest::{GatewayInfo, Rest, RestError, SessionStartLimit};
+use super::rest::{GatewayInfo, LONGEST_PAUSE, Rest, RestError, SessionStartLimit};
 use crate::net;
 use crate::retry::Backoff;
 
@@ -85,6 +85,8 @@ enum End {
     Fatal(GatewayError),
     /// To be resumed where there is a session.
     Lost(String),
+    /// No connection was made: Discord is there, and asks to be left alone for so long.
+    Busy(Duration),
     /// The session is over.
     Invalid,
     /// Too few sessions may still be begun to begin one now.
@@ -171,6 +173,17 @@ impl Gateway<'_> {
                 End::Stopped => return Ok(()),
                 End::Fatal(error) => return Err(error),
                 End::Lost(why) => tracing::warn!("the connection to Discord was lost: {why}"),
+                End::Busy(asked) => {
+                    pause = pause.max(asked).min(LONGEST_PAUSE);
+                    tracing::warn!(
+                        "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
+                         {} s; it is asked again in {:.1} s",
+                        asked.as_secs(),
+                        pause.as_secs_f64()
+                    );
+                    // To end and be started again would make it worse.
+                    state.down_since = Instant::now() + pause;
+                }
                 End::SessionsSpent { remaining, wait } => {
                     tracing::error!(
                         remaining,
@@ -239,10 +252,10 @@ impl Gateway<'_> {
                     info.address().map_err(|error| End::Lost(error.to_string()))?
                 }
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
-                Err(error) => return Err(End::Lost(net::error_chain(&error))),
+                Err(error) => return Err(no_connection(&error)),
             },
         };
-        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(net::error_chain(&error)))?;
+        let stream = self.rest.open_websocket(url).await.map_err(|error| no_connection(&error))?;
         Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }
 
@@ -398,6 +411,13 @@ impl Connection {
             Ok(Err(error)) => Err(End::Lost(net::error_chain(&error))),
             Err(_) => Err(End::Lost("nothing can be sent".to_owned())),
         }
+    }
+}
+
+fn no_connection(error: &RestError) -> End {
+    match error {
+        RestError::Refused { status: 429, retry_after, .. } => End::Busy(retry_after.unwrap_or_default()),
+        error => End::Lost(net::error_chain(error)),
     }
 }
 

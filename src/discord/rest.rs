@@ -35,6 +35,9 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How many first answers are under way at once: a burst of commands would make a connection for each, where these are
 /// enough to answer 200 within their 3 s even from far away.
 const FIRST_ANSWERS_AT_ONCE: usize = 32;
+/// The longest that is waited before Discord is asked again on the way to commands, whatever pause it asked for: it may be
+/// lifted earlier.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long any other request than a first answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
