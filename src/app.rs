@@ -96,8 +96,11 @@ pub enum RunError {
         /// The last error.
         last: RestError,
     },
-    /// Any other refusal at start.
-    #[error("Discord refused to let the bot start: {0}")]
+    /// Any other refusal at start, or an answer that can't be read.
+    #[error(
+        "The bot can't start: {0}.\n    Check DISCORD_API_URL if it is set, and any proxy on the way. If they are right, \
+         try again later, and update wolkvox-bot: it may be too old for Discord."
+    )]
     Refused(RestError),
     /// The gateway's end.
     #[error("{error}.\n    {}", remedy(error))]

@@ -134,7 +134,7 @@ async fn a_refusal_at_start_is_final_unless_discord_may_think_better_of_it() {
     ] {
         let (ended, told) = ending(|state| state.other_fates.extend([Fate::Accept, refusal.clone()]), &[]).await;
         assert_eq!(ended, code, "{refusal:?}: {told}");
-        assert!(told.contains("Discord refused to let the bot start"), "{told}");
+        assert!(told.contains("The bot can't start: Discord answered HTTP 4"), "{told}");
     }
 }
 
@@ -350,4 +350,18 @@ async fn an_application_whose_commands_are_sent_elsewhere_is_named_in_the_log() 
         async |world| world.log.until_contains("Interactions Endpoint URL").await,
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_names_the_address_and_calls_nothing_discords_refusal_that_is_none() {
+    for (fate, locale, refusal) in [
+        // As with https://discord.com/api for DISCORD_API_URL.
+        (Fate::Refuse(404, 0), "C", "Discord answered HTTP 404 with code 0"),
+        (Fate::Refuse(404, 0), "es", "Discord respondió HTTP 404 con el código 0"),
+        (Fate::Json(200), "C", "Discord's answer can't be read"),
+    ] {
+        let (_, told) = ending(|state| state.other_fates.push_back(fate), &[("LANG", locale)]).await;
+        assert!(told.contains(refusal) && told.contains("DISCORD_API_URL"), "{told}");
+        assert!(!told.contains("refused"), "{told}");
+    }
 }
