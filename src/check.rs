@@ -257,10 +257,25 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
 /// The connection that commands come in through: a host of its own, which a proxy may refuse, and a websocket, which
 /// not all let through. No session is begun, so none of a day's is spent.
 async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
-    let url = match rest.gateway().await.and_then(|info| info.address()) {
-        Ok(url) => url,
+    let gateway = rest.gateway().await.and_then(|info| Ok((info.address()?, info)));
+    let (url, info) = match gateway {
+        Ok(gateway) => gateway,
         Err(error) => return failed_request("Gateway", "Gateway", &error, report),
     };
+    let minutes = info.wait_before_identify().map(|wait| wait.as_secs() / 60).filter(|minutes| *minutes > 0);
+    if let Some(minutes) = minutes {
+        let left = info.session_start_limit.remaining;
+        report.fail(
+            format!(
+                "Gateway: {left} of the connections that Discord allows in a day are left, so a bot that is started now \
+                 waits {minutes} minutes before it connects. Look in its log for what ends it again and again."
+            ),
+            format!(
+                "Gateway: quedan {left} de las conexiones que Discord permite al día, así que un bot que se inicie ahora \
+                 espera {minutes} minutos antes de conectarse. Mira en su registro qué lo termina una y otra vez."
+            ),
+        )?;
+    }
     let host = net::host(&url);
     match rest.open_websocket(url).await {
         Ok(_) => report.ok(format!("Gateway: {host} can be reached"), format!("Gateway: se puede acceder a {host}")),

@@ -12,7 +12,7 @@ use crate::support::bot::{Process, World, check_secrets, check_stand_ins, draft,
 use crate::support::discord::permissions::{ADMINISTRATOR, SEND_MESSAGES, VIEW_CHANNEL};
 use crate::support::discord::{
     self, APPLICATION, AUDIT_CHANNEL, BOT, BOT_ROLE, CHANNEL, Discord, Fate, GUILD, Gateway, Permissions, QUALITY_ROLE,
-    SUPERVISOR_ROLE,
+    SUPERVISOR_ROLE, SessionStarts,
 };
 use crate::support::http::Answer;
 use crate::support::wolkvox::{self, Wolkvox};
@@ -510,6 +510,20 @@ async fn where_discord_is_down_or_wants_to_be_left_alone_nobody_is_sent_to_look_
         let line = checked.printed.lines().find(|line| line.contains(words));
         let line = line.unwrap_or_else(|| panic!("{words}: {}", checked.printed));
         assert!(line.contains("https://discordstatus.com") && !line.contains("HTTPS_PROXY"), "{line}");
+        assert_eq!(checked.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_bot_that_would_wait_before_it_connects_is_a_failure() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (remaining, locale, failure) in [
+        (5, "C", "FAIL  Gateway: 5 of the connections that Discord allows in a day are left, so a bot that is started"),
+        (50, "es", "FALLO Gateway: quedan 50 de las conexiones que Discord permite al día, así que un bot que se"),
+    ] {
+        discord.state(|state| state.session_starts = SessionStarts::left(remaining, Duration::from_secs(5 * 3600)));
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        assert!(checked.printed.contains(failure), "{}", checked.printed);
         assert_eq!(checked.code, Some(1));
     }
 }

@@ -243,11 +243,9 @@ impl Gateway<'_> {
             Some(url) => url,
             None => match self.rest.gateway().await {
                 Ok(info) => {
-                    let session_start_limit = info.session_start_limit;
-                    if let Some(wait) =
-                        wait_before_identify(session_start_limit).filter(|_| state.session.is_none() && !state.waited)
-                    {
-                        return Err(End::SessionsSpent { remaining: session_start_limit.remaining, wait });
+                    let identifies = state.session.is_none() && !state.waited;
+                    if let Some(wait) = info.wait_before_identify().filter(|_| identifies) {
+                        return Err(End::SessionsSpent { remaining: info.session_start_limit.remaining, wait });
                     }
                     info.address().map_err(|error| End::Lost(error.to_string()))?
                 }
@@ -421,17 +419,6 @@ fn no_connection(error: &RestError) -> End {
     }
 }
 
-/// How long to wait before an IDENTIFY, so that those of a day last. `None` while there are plenty; the very last ones
-/// are not sent.
-fn wait_before_identify(limit: SessionStartLimit) -> Option<Duration> {
-    let until_reset = Duration::from_millis(limit.reset_after);
-    match limit.remaining {
-        0..LAST_SESSIONS => Some(until_reset),
-        LAST_SESSIONS..FEW_SESSIONS => Some(until_reset / limit.remaining),
-        _ => None,
-    }
-}
-
 /// A gateway address that a token may travel to, as the address of the HTTP request that opens the websocket.
 fn address(url: &str) -> Option<Url> {
     let (scheme, rest) = url.split_once("://")?;
@@ -446,6 +433,18 @@ fn address(url: &str) -> Option<Url> {
 }
 
 impl GatewayInfo {
+    /// How long to wait before an IDENTIFY, so that those of a day last. `None` while there are plenty; the very last ones
+    /// are not sent.
+    pub fn wait_before_identify(&self) -> Option<Duration> {
+        let SessionStartLimit { remaining, reset_after } = self.session_start_limit;
+        let until_reset = Duration::from_millis(reset_after);
+        match remaining {
+            0..LAST_SESSIONS => Some(until_reset),
+            LAST_SESSIONS..FEW_SESSIONS => Some(until_reset / remaining),
+            _ => None,
+        }
+    }
+
     /// Where the websocket is opened.
     ///
     /// # Errors
