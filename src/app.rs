@@ -336,6 +336,7 @@ impl App {
             tracing::warn!("Discord can't be reached, trying again in {pause:.1} s: {why}");
         };
         let mut started = started;
+        let mut backoff = BACKOFF;
         loop {
             let give_up = started + self.config.limits.disconnected;
             let again = |error: &RestError| error.transient().filter(|_| error.status() != Some(429));
@@ -347,7 +348,7 @@ impl App {
                 // Discord is there, and asks to be left alone: to end and be started again would make it worse.
                 RestError::Refused { status: 429, retry_after, .. } => {
                     let asked = retry_after.unwrap_or_default();
-                    let pause = asked.clamp(BACKOFF.clone().pause(), LONGEST_PAUSE);
+                    let pause = backoff.pause().max(asked).min(LONGEST_PAUSE);
                     tracing::warn!(
                         "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
                          {} s; it is asked again in {:.1} s",

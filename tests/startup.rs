@@ -365,3 +365,18 @@ async fn a_start_that_fails_names_the_address_and_calls_nothing_discords_refusal
         assert!(!told.contains("refused"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn a_rate_limit_that_names_no_pause_is_waited_out_with_growing_pauses() {
+    World::run_unconnected(
+        |_| {},
+        |state| state.other_fates.extend(vec![Fate::Page(429); 3]),
+        async |world| {
+            for pause in ["0.5", "1.0", "2.0"] {
+                world.log.until_contains(&format!("a pause of 0 s; it is asked again in {pause} s")).await;
+            }
+            world.discord.until_ready(1).await;
+        },
+    )
+    .await;
+}
