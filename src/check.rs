@@ -488,10 +488,11 @@ fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()
     match reason {
         Refusal::TokenWrong | Refusal::TokenMissing => report.fail(
             "Wolkvox token: it is wrong, expired or deleted. Copy it again or make a new one in Wolkvox Manager \
-             (\"Configuration\", \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN.",
+             (\"Configuration\", \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN. If it is right, check \
+             WOLKVOX_SERVER.",
             "Token de Wolkvox: no es válido, venció o fue eliminado. Cópialo de nuevo o crea otro en Wolkvox Manager \
              (\"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\") y ponlo en \
-             WOLKVOX_TOKEN.",
+             WOLKVOX_TOKEN. Si es correcto, revisa WOLKVOX_SERVER.",
         ),
         Refusal::DailyLimit => report.fail(
             "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's API requests for today are spent. Wait \

@@ -527,3 +527,16 @@ async fn a_bot_that_would_wait_before_it_connects_is_a_failure() {
         assert_eq!(checked.code, Some(1));
     }
 }
+
+#[tokio::test]
+async fn a_token_that_wolkvox_does_not_know_may_be_another_servers() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (locale, failure, remedy) in [
+        ("C", "FAIL  Wolkvox token: ", "If it is right, check WOLKVOX_SERVER"),
+        ("es", "FALLO Token de Wolkvox: ", "Si es correcto, revisa WOLKVOX_SERVER"),
+    ] {
+        let checked = check(&discord, &wolkvox, &[("WOLKVOX_TOKEN", "another"), ("LANG", locale)]).await;
+        let line = checked.printed.lines().find(|line| line.starts_with(failure));
+        assert!(line.is_some_and(|line| line.contains(remedy)), "{}", checked.printed);
+    }
+}
