@@ -12,7 +12,9 @@ use tokio_util::task::TaskTracker;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
+use crate::discord::{
+    self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, LONGEST_PAUSE, Outage, Rest, RestError,
+};
 use crate::guard::RecentToggles;
 use crate::net::{ClientError, Tls, error_chain};
 use crate::record::{OpenError, Record};
@@ -21,8 +23,6 @@ use crate::wolkvox::{self, Wolkvox};
 
 /// The pauses between tries to reach Discord at start.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-/// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often is looked for copies that died, on the same record. Their people are told within twice that.
 const TAKE_OVER: Duration = Duration::from_secs(4);
 /// A failed answer says nothing any more so long after it, if Discord answers something else.
@@ -89,15 +89,18 @@ pub enum RunError {
         invite: String,
     },
     /// Discord could not be reached at start.
-    #[error("Discord could not be reached for {} s.{}\n    {last}", .after.as_secs(), check_connection(last))]
+    #[error("Discord could not be reached for {} s.{}\n    {last}", .after.as_secs(), what_to_look_at(last))]
     Unreachable {
         /// How long it was tried.
         after: Duration,
         /// The last error.
         last: RestError,
     },
-    /// Any other refusal at start.
-    #[error("Discord refused to let the bot start: {0}")]
+    /// Any other refusal at start, or an answer that can't be read.
+    #[error(
+        "The bot can't start: {0}.\n    Check DISCORD_API_URL if it is set, and any proxy on the way. If they are right, \
+         try again later, and update wolkvox-bot: it may be too old for Discord."
+    )]
     Refused(RestError),
     /// The gateway's end.
     #[error("{error}.\n    {}", remedy(error))]
@@ -157,9 +160,10 @@ fn is_final(error: &RestError) -> bool {
         && error.code() != Some(COMMANDS_OF_TODAY)
 }
 
-fn check_connection(last: &RestError) -> &'static str {
+fn what_to_look_at(last: &RestError) -> &'static str {
     match last {
         RestError::NoAnswer(error) if error.names_its_remedy() => "",
+        error if error.is_discords_own() => " See https://discordstatus.com.",
         _ => " Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY if they are set.",
     }
 }
@@ -291,6 +295,13 @@ impl App {
         let guild_id = self.config.allowlist.guild();
         let application = self.retry_transient(started, || self.rest.application()).await?;
         tracing::info!(bot = application.name, "signed in to Discord");
+        if application.sends_commands_elsewhere() {
+            tracing::error!(
+                "no command will come in, since the application has them sent to another address: open \
+                 https://discord.com/developers/applications, your application, \"General Information\", and empty \
+                 \"Interactions Endpoint URL\""
+            );
+        }
         let not_in_guild = |error| match error {
             RunError::Refused(error) if matches!(error.status(), Some(403 | 404)) => {
                 RunError::NotInGuild { invite: application.invite_link() }
@@ -325,6 +336,7 @@ impl App {
             tracing::warn!("Discord can't be reached, trying again in {pause:.1} s: {why}");
         };
         let mut started = started;
+        let mut backoff = BACKOFF;
         loop {
             let give_up = started + self.config.limits.disconnected;
             let again = |error: &RestError| error.transient().filter(|_| error.status() != Some(429));
@@ -336,7 +348,7 @@ impl App {
                 // Discord is there, and asks to be left alone: to end and be started again would make it worse.
                 RestError::Refused { status: 429, retry_after, .. } => {
                     let asked = retry_after.unwrap_or_default();
-                    let pause = asked.clamp(BACKOFF.clone().pause(), LONGEST_PAUSE);
+                    let pause = backoff.pause().max(asked).min(LONGEST_PAUSE);
                     tracing::warn!(
                         "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
                          {} s; it is asked again in {:.1} s",

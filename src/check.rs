@@ -211,6 +211,16 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
         format!("Discord token: the bot is {}", application.name),
         format!("Token de Discord: el bot es {}", application.name),
     )?;
+    if application.sends_commands_elsewhere() {
+        report.fail(
+            "Application: its commands are sent to another address, and not to this bot. Open \
+             https://discord.com/developers/applications, your application, \"General Information\", and empty \
+             \"Interactions Endpoint URL\".",
+            "Aplicación: sus comandos se envían a otra dirección y no a este bot. Abre \
+             https://discord.com/developers/applications, tu aplicación, \"General Information\", y vacía \
+             \"Interactions Endpoint URL\".",
+        )?;
+    }
     gateway(rest, report).await?;
     match draft.guild {
         None => report.warn(
@@ -247,13 +257,32 @@ async fn discord(rest: &Rest, draft: &Draft, report: &mut Report<'_>) -> io::Res
 /// The connection that commands come in through: a host of its own, which a proxy may refuse, and a websocket, which
 /// not all let through. No session is begun, so none of a day's is spent.
 async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
-    let url = match rest.gateway().await.and_then(|info| info.address()) {
-        Ok(url) => url,
+    let gateway = rest.gateway().await.and_then(|info| Ok((info.address()?, info)));
+    let (url, info) = match gateway {
+        Ok(gateway) => gateway,
         Err(error) => return failed_request("Gateway", "Gateway", &error, report),
     };
+    let minutes = info.wait_before_identify().map(|wait| wait.as_secs() / 60).filter(|minutes| *minutes > 0);
+    if let Some(minutes) = minutes {
+        let left = info.session_start_limit.remaining;
+        report.fail(
+            format!(
+                "Gateway: {left} of the connections that Discord allows in a day are left, so a bot that is started now \
+                 waits {minutes} minutes before it connects. Look in its log for what ends it again and again."
+            ),
+            format!(
+                "Gateway: quedan {left} de las conexiones que Discord permite al día, así que un bot que se inicie ahora \
+                 espera {minutes} minutos antes de conectarse. Mira en su registro qué lo termina una y otra vez."
+            ),
+        )?;
+    }
     let host = net::host(&url);
     match rest.open_websocket(url).await {
         Ok(_) => report.ok(format!("Gateway: {host} can be reached"), format!("Gateway: se puede acceder a {host}")),
+        Err(error @ RestError::NotDiscord(_)) => report.fail(
+            format!("Gateway: {error}. Ask whoever runs it to let websockets through to {host}."),
+            format!("Gateway: {}. Pide a quien lo administra que deje pasar websockets a {host}.", error.spanish()),
+        ),
         Err(error) => unreached("Gateway", &error, report),
     }
 }
@@ -263,6 +292,17 @@ fn unreached(what: &str, error: &RestError, report: &mut Report<'_>) -> io::Resu
         RestError::NoAnswer(error) if error.names_its_remedy() => {
             report.fail(format!("{what}: {error}."), format!("{what}: {}.", error.spanish()))
         }
+        error if error.is_discords_own() => report.fail(
+            format!(
+                "{what}: {error}. It is down, or gets too many requests from here: try again later, and see \
+                 https://discordstatus.com."
+            ),
+            format!(
+                "{what}: {}. Está caído o recibe demasiadas peticiones desde aquí: inténtalo más tarde y mira \
+                 https://discordstatus.com.",
+                error.spanish()
+            ),
+        ),
         error => report.fail(
             format!(
                 "{what}: {error}. Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY \
@@ -448,10 +488,11 @@ fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()
     match reason {
         Refusal::TokenWrong | Refusal::TokenMissing => report.fail(
             "Wolkvox token: it is wrong, expired or deleted. Copy it again or make a new one in Wolkvox Manager \
-             (\"Configuration\", \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN.",
+             (\"Configuration\", \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN. If it is right, check \
+             WOLKVOX_SERVER.",
             "Token de Wolkvox: no es válido, venció o fue eliminado. Cópialo de nuevo o crea otro en Wolkvox Manager \
              (\"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\") y ponlo en \
-             WOLKVOX_TOKEN.",
+             WOLKVOX_TOKEN. Si es correcto, revisa WOLKVOX_SERVER.",
         ),
         Refusal::DailyLimit => report.fail(
             "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's API requests for today are spent. Wait \

@@ -288,6 +288,7 @@ impl Localized for RunError {
             Self::Unreachable { after, last } => {
                 let remedy = match last {
                     RestError::NoAnswer(error) if error.names_its_remedy() => "",
+                    error if error.is_discords_own() => " Mira https://discordstatus.com.",
                     _ => {
                         " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están \
                           definidas."
@@ -295,7 +296,11 @@ impl Localized for RunError {
                 };
                 format!("No hubo conexión con Discord durante {} s.{remedy}\n    {}", after.as_secs(), last.spanish())
             }
-            Self::Refused(error) => format!("Discord no dejó iniciar el bot: {}", error.spanish()),
+            Self::Refused(error) => format!(
+                "El bot no puede iniciar: {}.\n    Revisa DISCORD_API_URL si está definida, y cualquier proxy en el camino. \
+                 Si están bien, inténtalo más tarde y actualiza wolkvox-bot: puede ser demasiado antiguo para Discord.",
+                error.spanish()
+            ),
             Self::Gateway { error } => {
                 let remedy = match error {
                     GatewayError::Token => {

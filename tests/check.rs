@@ -11,8 +11,8 @@ use wolkvox_bot::discord::permissions::in_channel;
 use crate::support::bot::{Process, World, check_secrets, check_stand_ins, draft, variables};
 use crate::support::discord::permissions::{ADMINISTRATOR, SEND_MESSAGES, VIEW_CHANNEL};
 use crate::support::discord::{
-    self, APPLICATION, AUDIT_CHANNEL, BOT, BOT_ROLE, CHANNEL, Discord, Fate, GUILD, Permissions, QUALITY_ROLE,
-    SUPERVISOR_ROLE,
+    self, APPLICATION, AUDIT_CHANNEL, BOT, BOT_ROLE, CHANNEL, Discord, Fate, GUILD, Gateway, Permissions, QUALITY_ROLE,
+    SUPERVISOR_ROLE, SessionStarts,
 };
 use crate::support::http::Answer;
 use crate::support::wolkvox::{self, Wolkvox};
@@ -465,5 +465,78 @@ async fn what_is_read_of_a_report_changes_nothing_in_its_verdict() {
         assert_eq!(told, "wolkvox-bot: the output can't be written: No space left on device (os error 28)\n");
         // The last thing that is looked at.
         variables.insert("STATE_FILE", "/".to_owned());
+    }
+}
+
+#[tokio::test]
+async fn an_application_whose_commands_are_sent_elsewhere_is_a_failure() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| state.interactions_endpoint = Some("https://old-bot.example/interactions"));
+    for (locale, failure) in [("C", "FAIL  Application: "), ("es", "FALLO Aplicación: ")] {
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        let line = checked.printed.lines().find(|line| line.starts_with(failure));
+        let line = line.unwrap_or_else(|| panic!("{}", checked.printed));
+        for remedy in ["\"Interactions Endpoint URL\"", "https://discord.com/developers/applications"] {
+            assert!(line.contains(remedy), "{line}");
+        }
+        assert_eq!(checked.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn what_answers_in_the_gateways_place_is_not_called_discord() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for status in [200, 403] {
+        discord.state(|state| state.gateway = Gateway::Page(status));
+        let checked = check(&discord, &wolkvox, &[]).await;
+        let failure = format!("FAIL  Gateway: something else answered in Discord's place, with HTTP {status}");
+        let line = checked.printed.lines().find(|line| line.starts_with(&failure));
+        let line = line.unwrap_or_else(|| panic!("{}", checked.printed));
+        assert!(line.contains("let websockets through to 127.0.0.1:"), "{line}");
+        assert_eq!(checked.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn where_discord_is_down_or_wants_to_be_left_alone_nobody_is_sent_to_look_for_the_fault_here() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (fate, locale, words) in [
+        (Fate::Page(503), "C", "FAIL  Discord: Discord answered HTTP 503. It is down, or gets too many requests"),
+        (Fate::Cloudflare(600), "C", "FAIL  Discord: Discord answered HTTP 429. It is down, or gets too many requests"),
+        (Fate::RateLimit(600.0), "es", "FALLO Discord: Discord respondió HTTP 429. Está caído o recibe demasiadas"),
+    ] {
+        discord.state(|state| state.other_fates.push_back(fate));
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        let line = checked.printed.lines().find(|line| line.contains(words));
+        let line = line.unwrap_or_else(|| panic!("{words}: {}", checked.printed));
+        assert!(line.contains("https://discordstatus.com") && !line.contains("HTTPS_PROXY"), "{line}");
+        assert_eq!(checked.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_bot_that_would_wait_before_it_connects_is_a_failure() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (remaining, locale, failure) in [
+        (5, "C", "FAIL  Gateway: 5 of the connections that Discord allows in a day are left, so a bot that is started"),
+        (50, "es", "FALLO Gateway: quedan 50 de las conexiones que Discord permite al día, así que un bot que se"),
+    ] {
+        discord.state(|state| state.session_starts = SessionStarts::left(remaining, Duration::from_secs(5 * 3600)));
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        assert!(checked.printed.contains(failure), "{}", checked.printed);
+        assert_eq!(checked.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_wolkvox_does_not_know_may_be_another_servers() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (locale, failure, remedy) in [
+        ("C", "FAIL  Wolkvox token: ", "If it is right, check WOLKVOX_SERVER"),
+        ("es", "FALLO Token de Wolkvox: ", "Si es correcto, revisa WOLKVOX_SERVER"),
+    ] {
+        let checked = check(&discord, &wolkvox, &[("WOLKVOX_TOKEN", "another"), ("LANG", locale)]).await;
+        let line = checked.printed.lines().find(|line| line.starts_with(failure));
+        assert!(line.is_some_and(|line| line.contains(remedy)), "{}", checked.printed);
     }
 }

@@ -1,6 +1,6 @@
 //! The connection to Discord: made gently, kept alive, resumed, and given up in the open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wolkvox_bot::app::RunError;
@@ -282,5 +282,23 @@ async fn an_answer_without_end_is_given_up() {
             world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
         },
     )
+    .await;
+}
+
+#[tokio::test]
+async fn a_rate_limit_on_the_way_to_the_gateway_is_waited_out() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
+    let started = Instant::now();
+    let prepare = |state: &mut State| {
+        state.other_fates.extend([Fate::Accept, Fate::Accept, Fate::Accept]);
+        state.chance = Some(Box::new(move |kind| {
+            let left = Duration::from_secs(3).saturating_sub(started.elapsed());
+            if kind == "other" && !left.is_zero() { Fate::RateLimit(left.as_secs_f64()) } else { Fate::Accept }
+        }));
+    };
+    World::run_unconnected(shorter, prepare, async |world| {
+        world.discord.until_ready(1).await;
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    })
     .await;
 }

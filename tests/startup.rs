@@ -103,7 +103,7 @@ async fn discord_out_of_reach_for_too_long_at_start_is_an_error() {
     let down = |state: &mut State| state.other_fates.extend(vec![Fate::Refuse(503, 0); 50]);
     World::run_unconnected(shorter, down, async |world| {
         let error = world.bot.ended().await.unwrap_err().to_string();
-        assert!(error.starts_with("Discord could not be reached for 1 s."), "{error}");
+        assert!(error.starts_with("Discord could not be reached for 1 s. See https://discordstatus.com."), "{error}");
     })
     .await;
 }
@@ -134,7 +134,7 @@ async fn a_refusal_at_start_is_final_unless_discord_may_think_better_of_it() {
     ] {
         let (ended, told) = ending(|state| state.other_fates.extend([Fate::Accept, refusal.clone()]), &[]).await;
         assert_eq!(ended, code, "{refusal:?}: {told}");
-        assert!(told.contains("Discord refused to let the bot start"), "{told}");
+        assert!(told.contains("The bot can't start: Discord answered HTTP 4"), "{told}");
     }
 }
 
@@ -340,4 +340,43 @@ async fn a_service_manager_that_is_not_there_is_named_in_the_log_and_stops_nobod
     process.runs(discord.until_ready(1)).await;
     process.signal("TERM");
     assert_eq!(process.ended().await, (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn an_application_whose_commands_are_sent_elsewhere_is_named_in_the_log() {
+    World::run_unconnected(
+        |_| {},
+        |state| state.interactions_endpoint = Some("https://old-bot.example/interactions"),
+        async |world| world.log.until_contains("Interactions Endpoint URL").await,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_names_the_address_and_calls_nothing_discords_refusal_that_is_none() {
+    for (fate, locale, refusal) in [
+        // As with https://discord.com/api for DISCORD_API_URL.
+        (Fate::Refuse(404, 0), "C", "Discord answered HTTP 404 with code 0"),
+        (Fate::Refuse(404, 0), "es", "Discord respondió HTTP 404 con el código 0"),
+        (Fate::Json(200), "C", "Discord's answer can't be read"),
+    ] {
+        let (_, told) = ending(|state| state.other_fates.push_back(fate), &[("LANG", locale)]).await;
+        assert!(told.contains(refusal) && told.contains("DISCORD_API_URL"), "{told}");
+        assert!(!told.contains("refused"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_limit_that_names_no_pause_is_waited_out_with_growing_pauses() {
+    World::run_unconnected(
+        |_| {},
+        |state| state.other_fates.extend(vec![Fate::Page(429); 3]),
+        async |world| {
+            for pause in ["0.5", "1.0", "2.0"] {
+                world.log.until_contains(&format!("a pause of 0 s; it is asked again in {pause} s")).await;
+            }
+            world.discord.until_ready(1).await;
+        },
+    )
+    .await;
 }

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::interaction::Payload;
-use super::rest::{GatewayInfo, Rest, RestError, SessionStartLimit};
+use super::rest::{GatewayInfo, LONGEST_PAUSE, Rest, RestError, SessionStartLimit};
 use crate::net;
 use crate::retry::Backoff;
 
@@ -85,6 +85,8 @@ enum End {
     Fatal(GatewayError),
     /// To be resumed where there is a session.
     Lost(String),
+    /// No connection was made: Discord is there, and asks to be left alone for so long.
+    Busy(Duration),
     /// The session is over.
     Invalid,
     /// Too few sessions may still be begun to begin one now.
@@ -171,6 +173,17 @@ impl Gateway<'_> {
                 End::Stopped => return Ok(()),
                 End::Fatal(error) => return Err(error),
                 End::Lost(why) => tracing::warn!("the connection to Discord was lost: {why}"),
+                End::Busy(asked) => {
+                    pause = pause.max(asked).min(LONGEST_PAUSE);
+                    tracing::warn!(
+                        "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
+                         {} s; it is asked again in {:.1} s",
+                        asked.as_secs(),
+                        pause.as_secs_f64()
+                    );
+                    // To end and be started again would make it worse.
+                    state.down_since = Instant::now() + pause;
+                }
                 End::SessionsSpent { remaining, wait } => {
                     tracing::error!(
                         remaining,
@@ -230,19 +243,17 @@ impl Gateway<'_> {
             Some(url) => url,
             None => match self.rest.gateway().await {
                 Ok(info) => {
-                    let session_start_limit = info.session_start_limit;
-                    if let Some(wait) =
-                        wait_before_identify(session_start_limit).filter(|_| state.session.is_none() && !state.waited)
-                    {
-                        return Err(End::SessionsSpent { remaining: session_start_limit.remaining, wait });
+                    let identifies = state.session.is_none() && !state.waited;
+                    if let Some(wait) = info.wait_before_identify().filter(|_| identifies) {
+                        return Err(End::SessionsSpent { remaining: info.session_start_limit.remaining, wait });
                     }
                     info.address().map_err(|error| End::Lost(error.to_string()))?
                 }
                 Err(error) if error.status() == Some(401) => return Err(End::Fatal(GatewayError::Token)),
-                Err(error) => return Err(End::Lost(net::error_chain(&error))),
+                Err(error) => return Err(no_connection(&error)),
             },
         };
-        let stream = self.rest.open_websocket(url).await.map_err(|error| End::Lost(net::error_chain(&error)))?;
+        let stream = self.rest.open_websocket(url).await.map_err(|error| no_connection(&error))?;
         Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }
 
@@ -401,14 +412,10 @@ impl Connection {
     }
 }
 
-/// How long to wait before an IDENTIFY, so that those of a day last. `None` while there are plenty; the very last ones
-/// are not sent.
-fn wait_before_identify(limit: SessionStartLimit) -> Option<Duration> {
-    let until_reset = Duration::from_millis(limit.reset_after);
-    match limit.remaining {
-        0..LAST_SESSIONS => Some(until_reset),
-        LAST_SESSIONS..FEW_SESSIONS => Some(until_reset / limit.remaining),
-        _ => None,
+fn no_connection(error: &RestError) -> End {
+    match error {
+        RestError::Refused { status: 429, retry_after, .. } => End::Busy(retry_after.unwrap_or_default()),
+        error => End::Lost(net::error_chain(error)),
     }
 }
 
@@ -426,6 +433,18 @@ fn address(url: &str) -> Option<Url> {
 }
 
 impl GatewayInfo {
+    /// How long to wait before an IDENTIFY, so that those of a day last. `None` while there are plenty; the very last ones
+    /// are not sent.
+    pub fn wait_before_identify(&self) -> Option<Duration> {
+        let SessionStartLimit { remaining, reset_after } = self.session_start_limit;
+        let until_reset = Duration::from_millis(reset_after);
+        match remaining {
+            0..LAST_SESSIONS => Some(until_reset),
+            LAST_SESSIONS..FEW_SESSIONS => Some(until_reset / remaining),
+            _ => None,
+        }
+    }
+
     /// Where the websocket is opened.
     ///
     /// # Errors

@@ -22,7 +22,9 @@ pub use gateway::{Gateway, GatewayError};
 pub use handler::{Handler, take_over};
 pub use interaction::Payload;
 pub use response::Visibility;
-pub use rest::{Application, Channel, GatewayInfo, Guild, Outage, Rest, RestError, Role, SessionStartLimit};
+pub use rest::{
+    Application, Channel, GatewayInfo, Guild, LONGEST_PAUSE, Outage, Rest, RestError, Role, SessionStartLimit,
+};
 
 use crate::access::Allowlist;
 use crate::backlog::Backlog;

@@ -35,6 +35,9 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 /// How many first answers are under way at once: a burst of commands would make a connection for each, where these are
 /// enough to answer 200 within their 3 s even from far away.
 const FIRST_ANSWERS_AT_ONCE: usize = 32;
+/// The longest that is waited before Discord is asked again on the way to commands, whatever pause it asked for: it may be
+/// lifted earlier.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long any other request than a first answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -135,6 +138,11 @@ impl RestError {
         }
     }
 
+    /// Whether Discord is there, and down or busy: no fault that could be found on this machine.
+    pub fn is_discords_own(&self) -> bool {
+        matches!(self, Self::Refused { status: 429 | 500.., .. })
+    }
+
     /// Whether the interaction's token can't be used any more ("Receiving and Responding").
     pub fn is_void_token(&self) -> bool {
         const INVALID_WEBHOOK_TOKEN: u32 = 50027;
@@ -178,6 +186,8 @@ pub struct Application {
     /// Its name, which is the bot's name too unless that was changed.
     pub name: String,
     bot: Option<BotUser>,
+    #[serde(default)]
+    interactions_endpoint_url: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -186,6 +196,11 @@ struct BotUser {
 }
 
 impl Application {
+    /// Whether its commands go to an address that was set for them: then none comes in through the gateway.
+    pub fn sends_commands_elsewhere(&self) -> bool {
+        self.interactions_endpoint_url.as_ref().is_some_and(|address| !address.is_empty())
+    }
+
     /// The link that adds the bot to a server.
     pub fn invite_link(&self) -> String {
         format!(
@@ -498,7 +513,8 @@ impl Rest {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS
             || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())
         {
-            return Err(refused(response.status(), response.headers(), None));
+            // Discord's gateway has nothing else to say: whatever else is said, and is no outage, something on the way says.
+            return Err(refused(response.status(), response.headers(), Some(&[])));
         }
         Ok(response.upgrade().await.map_err(HttpError::from)?)
     }

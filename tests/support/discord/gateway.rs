@@ -24,6 +24,8 @@ pub enum Gateway {
     Drops,
     /// The connection is closed before it becomes a websocket.
     Refuses,
+    /// Something on the way answers with a page, with this status.
+    Page(u16),
     /// Heartbeats are not answered.
     Deaf,
     /// Closed with this code when the bot introduces itself.

@@ -202,6 +202,8 @@ pub struct State {
     /// Draws a fate where none is in the queue, for a "first answer", an "edit", a "look", a "follow-up" or "other".
     pub chance: Option<Box<dyn FnMut(&'static str) -> Fate + Send>>,
     pub gateway: Gateway,
+    /// The address that the application has interactions sent to, and not to the gateway.
+    pub interactions_endpoint: Option<&'static str>,
     pub not_in_guild: bool,
     /// What was acknowledged before is refused as unknown, which Discord does at times.
     pub forgets_acknowledged: bool,

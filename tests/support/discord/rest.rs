@@ -26,6 +26,9 @@ impl Discord {
                 self.state(|state| state.gateway_connections.push(Instant::now()));
                 return Answer::Cut;
             }
+            if let Gateway::Page(status) = self.state(|state| state.gateway) {
+                return Answer::html(status, "This site can't be used");
+            }
             return Answer::Upgrade;
         }
         let agent = request.header("user-agent").unwrap_or_default();
@@ -136,7 +139,10 @@ impl Discord {
         let application = APPLICATION.to_string();
         let guild = GUILD.to_string();
         match (method, parts) {
-            ("GET", ["applications", "@me"]) => Answer::json(200, &self.named(application_payload())),
+            ("GET", ["applications", "@me"]) => {
+                let endpoint = self.state(|state| state.interactions_endpoint);
+                Answer::json(200, &self.named(application_payload(endpoint)))
+            }
             ("GET", ["users", "@me"]) => Answer::json(200, &bot_user()),
             ("GET", ["gateway"]) => Answer::json(200, &json!({"url": gateway})),
             ("GET", ["gateway", "bot"]) => {
