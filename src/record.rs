@@ -309,25 +309,31 @@ impl Record {
             (SELECT 1 FROM commands WHERE agent = ?1 AND interaction <> ?2 AND stage = 'sending')";
         const REPLACE: &str = "REPLACE INTO last_toggles (agent, by_user, at_ms) VALUES (?1, ?2, ?3)";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
-        let at = now();
+        let now = SystemTime::now();
         self.lasting(move |transaction, me| {
+            let at = millis(now);
             let ownership = write_command(transaction, me, &command)?;
             match toggle {
                 Some((certainty, until)) => write_toggle(transaction, me, &command, at, (certainty, Some(until)))?,
                 None => void_toggle(transaction, me, command.interaction)?,
             }
             let agent = command.agent.get().cast_signed();
-            match &command.stage {
-                Stage::Known(CallReport { outcome: Outcome::Done(_), .. }) => {}
+            let began = match &command.stage {
+                Stage::Known(CallReport { outcome: Outcome::Done(_), took, .. }) => now - *took,
                 Stage::Known(CallReport { outcome: Outcome::Unknown(_), .. }) => {
                     forget(transaction, agent)?;
                     return Ok((ownership, None));
                 }
                 _ => return Ok((ownership, None)),
-            }
+            };
             let toggle = |row: &Row<'_>| Ok(LastToggle { by: id(row, "by_user")?, at: time(row, "at_ms")? });
             let key = [agent, command.interaction.get().cast_signed()];
             let last = transaction.prepare_cached(LAST)?.query_row(key, toggle).optional()?;
+            if last.is_some_and(|last| last.at > began) {
+                // Another copy's, during this call: either may have been the last.
+                forget(transaction, agent)?;
+                return Ok((ownership, None));
+            }
             transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), at))?;
             Ok((ownership, last))
         })

@@ -715,6 +715,29 @@ async fn a_copy_with_another_record_names_no_toggle_before_one_if_it_left_one_be
 }
 
 #[tokio::test]
+async fn a_toggle_that_another_copy_made_during_the_call_is_not_named_as_the_one_before() {
+    let place = Place::new().await;
+    let (one, other) = (place.start(), place.start());
+    place.discord.until_ready(2).await;
+    for agent in 2001..2041 {
+        let requests = place.wolkvox.requests();
+        // Carried out at once, and confirmed when the next one may be through.
+        place.wolkvox.next([crate::support::wolkvox::Fate::Late(Duration::from_millis(500))]);
+        let first = place.discord.mute(&supervisor(), agent);
+        place.wolkvox.until_requests(requests + 1).await;
+        place.discord.reply(place.discord.mute(&supervisor(), agent)).await;
+        // Unless one copy had both.
+        if !place.discord.interaction(first).finished() {
+            let text = place.discord.reply(first).await;
+            assert!(text.starts_with(SUCCESS) && !text.contains("before this"), "{text}");
+            drop((one, other));
+            return std::fs::remove_dir_all(&place.folder).unwrap();
+        }
+    }
+    panic!("one copy had all");
+}
+
+#[tokio::test]
 async fn somebody_who_only_reads_the_file_keeps_nothing_up() {
     let place = Place::new().await;
     let mut process = place.connected(1).await;

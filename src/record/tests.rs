@@ -76,8 +76,9 @@ fn known(outcome: Outcome) -> Stage {
     Stage::Known(CallReport { outcome, queued: Duration::from_millis(12), took: Duration::from_millis(345) })
 }
 
+/// In no time.
 fn done() -> Stage {
-    known(Outcome::Done(Done { code: 200, msg: "ok".to_owned() }))
+    Stage::Known(CallReport::nothing(Outcome::Done(Done { code: 200, msg: "ok".to_owned() })))
 }
 
 fn in_a_minute() -> SystemTime {
@@ -294,8 +295,11 @@ async fn no_toggle_before_is_told_while_another_one_of_the_agent_may_lie_between
     one.known(&command(1, 5, 6, done()), until).await.unwrap();
     one.save(&command(2, 5, 6, Stage::Sending)).await.unwrap();
     assert_eq!(two.known(&command(3, 5, 6, done()), until).await, Ok((Ownership::Mine, None)));
-    let (_, last) = one.known(&command(2, 5, 6, done()), until).await.unwrap();
-    assert!(last.is_some(), "the other one is known by then");
+    let Stage::Known(report) = done() else { unreachable!() };
+    let slow = Stage::Known(CallReport { took: Duration::from_secs(10), ..report });
+    assert_eq!(one.known(&command(2, 5, 6, slow), until).await, Ok((Ownership::Mine, None)));
+    assert_eq!(two.known(&command(4, 5, 6, done()), until).await, Ok((Ownership::Mine, None)), "which was the last?");
+    assert!(two.known(&command(5, 5, 6, done()), until).await.unwrap().1.is_some());
 }
 
 #[tokio::test]
