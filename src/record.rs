@@ -59,12 +59,17 @@ struct Shared {
 
 type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
+/// Writes what came of a command, as often as it has to be tried.
+type Write = Box<dyn Fn(&Transaction<'_>, &Me) -> rusqlite::Result<()> + Send>;
+
 /// What the thread has.
 struct Worker {
     connection: Connection,
     me: Me,
     /// How many changes the file had seen when nothing of the past was left beside it.
     clean_at: Option<u64>,
+    /// What could not be written, and since when: the next transaction that can be has it too.
+    unwritten: Vec<(Instant, Write)>,
     /// The last to be dropped.
     _lock: Lock,
 }
@@ -195,7 +200,8 @@ impl Record {
         let (path, connection, lock) = file::open(path, owner)?;
         connection.busy_timeout(BUSY).map_err(|error| other(&error))?;
         let health = Arc::new(Health { failing: AtomicBool::new(false), path: path.clone() });
-        let mut worker = Worker { connection, me: Me { owner, path }, clean_at: None, _lock: lock };
+        let me = Me { owner, path };
+        let mut worker = Worker { connection, me, clean_at: None, unwritten: Vec::new(), _lock: lock };
         let (jobs, mut given) = mpsc::unbounded_channel::<Job>();
         let work = move || {
             // A panic stays with its job: with the thread the lock would go, which says that this process lives.
@@ -203,7 +209,10 @@ impl Record {
                 let _ = catch_unwind(AssertUnwindSafe(|| job(&mut worker)));
             }
             // What this owner leaves open is found without that.
-            let _ = worker.connection.execute("DELETE FROM owners WHERE owner = ?1", [worker.me.owner]);
+            let gone = |transaction: &Transaction<'_>, me: &Me| {
+                transaction.execute("DELETE FROM owners WHERE owner = ?1", [me.owner])
+            };
+            let _ = in_transaction(gone)(&mut worker);
         };
         let thread = thread::Builder::new().name("record".to_owned()).spawn(work).map_err(|error| other(&error))?;
         Ok(Self(Some(Arc::new(Shared { jobs: Some(jobs), thread, health }))))
@@ -260,7 +269,7 @@ impl Record {
                 return Ok(Begun::InTheWay(latest));
             }
             write_command(transaction, me, &command)?;
-            write_toggle(transaction, me, &command, (Certainty::UnderWay, None))?;
+            write_toggle(transaction, me, &command, now(), (Certainty::UnderWay, None))?;
             Ok(Begun::Written)
         })
         .await
@@ -300,35 +309,40 @@ impl Record {
             (SELECT 1 FROM commands WHERE agent = ?1 AND interaction <> ?2 AND stage = 'sending')";
         const REPLACE: &str = "REPLACE INTO last_toggles (agent, by_user, at_ms) VALUES (?1, ?2, ?3)";
         let Some(command) = self.0.as_ref().map(|_| command.clone()) else { return Err(Unavailable::NotWritten) };
-        // While it fails, it lacks toggles.
-        let complete = self.outlives_the_process();
-        self.transaction(move |transaction, me| {
+        let now = SystemTime::now();
+        self.lasting(move |transaction, me| {
+            let at = millis(now);
             let ownership = write_command(transaction, me, &command)?;
             match toggle {
-                Some((certainty, until)) => write_toggle(transaction, me, &command, (certainty, Some(until)))?,
+                Some((certainty, until)) => write_toggle(transaction, me, &command, at, (certainty, Some(until)))?,
                 None => void_toggle(transaction, me, command.interaction)?,
             }
             let agent = command.agent.get().cast_signed();
-            match &command.stage {
-                Stage::Known(CallReport { outcome: Outcome::Done(_), .. }) => {}
+            let began = match &command.stage {
+                Stage::Known(CallReport { outcome: Outcome::Done(_), took, .. }) => now - *took,
                 Stage::Known(CallReport { outcome: Outcome::Unknown(_), .. }) => {
                     forget(transaction, agent)?;
                     return Ok((ownership, None));
                 }
                 _ => return Ok((ownership, None)),
-            }
+            };
             let toggle = |row: &Row<'_>| Ok(LastToggle { by: id(row, "by_user")?, at: time(row, "at_ms")? });
             let key = [agent, command.interaction.get().cast_signed()];
             let last = transaction.prepare_cached(LAST)?.query_row(key, toggle).optional()?;
-            transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), now()))?;
-            Ok((ownership, last.filter(|_| complete)))
+            if last.is_some_and(|last| last.at > began) {
+                // Another copy's, during this call: either may have been the last.
+                forget(transaction, agent)?;
+                return Ok((ownership, None));
+            }
+            transaction.prepare_cached(REPLACE)?.execute((agent, command.user_id.get().cast_signed(), at))?;
+            Ok((ownership, last))
         })
         .await
     }
 
     /// Forgets the agent's last toggle: another one may have been made since, of which this record has nothing.
     pub async fn forget_last_toggle(&self, agent: AgentId) -> Result<(), Unavailable> {
-        self.transaction(move |transaction, _| forget(transaction, agent.get().cast_signed())).await
+        self.lasting(move |transaction, _| forget(transaction, agent.get().cast_signed())).await
     }
 
     /// Writes what is known of a command's toggle and until when that counts, or that there was none.
@@ -339,9 +353,10 @@ impl Record {
     ) -> Result<(), Unavailable> {
         const SETTLE: &str = "UPDATE toggles SET certainty = ?3, since_ms = ?4, until_ms = ?5
             WHERE command = ?1 AND owner = ?2";
-        self.transaction(move |transaction, me| {
+        let at = now();
+        self.lasting(move |transaction, me| {
             let Some((certainty, until)) = toggle else { return void_toggle(transaction, me, command) };
-            let values = (command.get().cast_signed(), me.owner, certainty_name(certainty), now(), millis(until));
+            let values = (command.get().cast_signed(), me.owner, certainty_name(certainty), at, millis(until));
             transaction.prepare_cached(SETTLE)?.execute(values).map(drop)
         })
         .await
@@ -499,17 +514,18 @@ impl Record {
         Ok(expired)
     }
 
-    /// A question about one command.
+    /// A question about one command, which a full disk can answer too.
     async fn query(&self, sql: &'static str, command: InteractionId) -> Result<bool, Unavailable> {
-        self.transaction(move |transaction, me| {
-            transaction.prepare_cached(sql)?.query_row((command.get().cast_signed(), me.owner), |row| row.get(0))
-        })
-        .await
+        let job = move |Worker { connection, me, .. }: &mut Worker| {
+            let key = (command.get().cast_signed(), me.owner);
+            connection.prepare_cached(sql)?.query_row(key, |row| row.get(0))
+        };
+        self.run(job, Some(self.patience())).await
     }
 
     /// A statement about one command of this process.
     async fn execute(&self, sql: &'static str, command: InteractionId) -> Result<(), Unavailable> {
-        self.transaction(move |transaction, me| {
+        self.lasting(move |transaction, me| {
             transaction.prepare_cached(sql)?.execute((command.get().cast_signed(), me.owner)).map(drop)
         })
         .await
@@ -519,11 +535,33 @@ impl Record {
         &self,
         job: impl FnOnce(&Transaction<'_>, &Me) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let patience = match self.0.as_ref().is_some_and(|shared| shared.health.failing.load(Ordering::Relaxed)) {
+        self.run(in_transaction(job), Some(self.patience())).await
+    }
+
+    /// What came of a command: if it can't be written now, it is written with the next transaction that can be.
+    /// Otherwise the toggle would stand there as one under way for as long as this process lives.
+    async fn lasting<T: Send + 'static>(
+        &self,
+        write: impl Fn(&Transaction<'_>, &Me) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let job = move |worker: &mut Worker| {
+            let written = in_transaction(&write)(worker);
+            if written.is_err() {
+                let write = Box::new(move |transaction: &Transaction<'_>, me: &Me| write(transaction, me).map(drop));
+                // A disk may be full for days, and what is older counts no more.
+                worker.unwritten.retain(|(since, _)| duration(since.elapsed()) < LIFE);
+                worker.unwritten.push((Instant::now(), write));
+            }
+            written
+        };
+        self.run(job, Some(self.patience())).await
+    }
+
+    fn patience(&self) -> Duration {
+        match self.0.as_ref().is_some_and(|shared| shared.health.failing.load(Ordering::Relaxed)) {
             true => PATIENCE_WHILE_FAILING,
             false => PATIENCE,
-        };
-        self.run(in_transaction(job), Some(patience)).await
+        }
     }
 
     async fn run<T: Send + 'static>(
@@ -539,12 +577,7 @@ impl Record {
             let result = job(worker);
             match &result {
                 // A full disk can be read: only what was written proves something.
-                Ok(_) if worker.connection.total_changes() != before => {
-                    if health.works() {
-                        // It lacks the toggles that were made meanwhile.
-                        let _ = worker.connection.execute("DELETE FROM last_toggles", []);
-                    }
-                }
+                Ok(_) if worker.connection.total_changes() != before => health.works(),
                 Ok(_) => {}
                 Err(error) => health.fails(&error.to_string()),
             }
@@ -577,14 +610,23 @@ fn forget(transaction: &Transaction<'_>, agent: i64) -> rusqlite::Result<()> {
     transaction.prepare_cached("DELETE FROM last_toggles WHERE agent = ?1")?.execute([agent]).map(drop)
 }
 
-/// One transaction, which begins with the right to write.
+/// One transaction, which begins with the right to write, and with what could not be written before.
 fn in_transaction<T>(
     job: impl FnOnce(&Transaction<'_>, &Me) -> rusqlite::Result<T>,
 ) -> impl FnOnce(&mut Worker) -> rusqlite::Result<T> {
-    move |Worker { connection, me, .. }| {
+    move |Worker { connection, me, unwritten, .. }| {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !unwritten.is_empty() {
+            // Some toggles may not be among it any more.
+            transaction.execute("DELETE FROM last_toggles", [])?;
+        }
+        for (_, write) in &*unwritten {
+            write(&transaction, me)?;
+        }
         let result = job(&transaction, me)?;
-        transaction.commit().map(|()| result)
+        transaction.commit()?;
+        unwritten.clear();
+        Ok(result)
     }
 }
 
@@ -636,13 +678,10 @@ impl Health {
         }
     }
 
-    /// Whether it did not before.
-    fn works(&self) -> bool {
-        let again = self.failing.swap(false, Ordering::Relaxed);
-        if again {
+    fn works(&self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
             tracing::info!("STATE_FILE: the record is written again");
         }
-        again
     }
 }
 

@@ -375,3 +375,23 @@ async fn a_refused_look_is_repeated() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn no_toggle_before_one_is_named_if_a_call_that_broke_off_lies_between() {
+    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-hostile-{}", fastrand::u64(..)));
+    std::fs::create_dir(&folder).unwrap();
+    World::run_with(
+        |config| config.state_file = Some(folder.join("record.db")),
+        async |world| {
+            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+            world.trap.set("Wolkvox's answer can't be read");
+            world.wolkvox.next([crate::support::wolkvox::Fate::Say(200, "text/html", b"<html>".to_vec())]);
+            let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+            assert!(text.starts_with("**Unknown:**"), "{text}");
+            let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+            assert!(!text.contains("before this"), "{text}");
+        },
+    )
+    .await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}

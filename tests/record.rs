@@ -459,9 +459,8 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t offset) {
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) { return pwrite64(fd, bytes, count, offset); }
 "#;
 
-#[tokio::test]
-async fn a_full_disk_stops_nobody_from_muting_and_what_comes_after_it_is_written_again() {
-    let mut place = Place::new().await;
+/// Gives a place a disk that is full while there is the file that is returned.
+fn disk_that_fills_up(place: &mut Place) -> PathBuf {
     let (source, library, sign) =
         (place.folder.join("full.c"), place.folder.join("full.so"), place.folder.join("full"));
     std::fs::write(&source, FULL_DISK).unwrap();
@@ -469,6 +468,13 @@ async fn a_full_disk_stops_nobody_from_muting_and_what_comes_after_it_is_written
     assert!(built.unwrap().success());
     place.variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
     place.variables.insert("FULL_DISK", sign.to_str().unwrap().to_owned());
+    sign
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_nobody_from_muting_and_what_comes_after_it_is_written_again() {
+    let mut place = Place::new().await;
+    let sign = disk_that_fills_up(&mut place);
     let mut process = place.connected(1).await;
     process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1001))).await;
     std::fs::write(&sign, "").unwrap();
@@ -492,6 +498,61 @@ async fn a_full_disk_stops_nobody_from_muting_and_what_comes_after_it_is_written
     let mut process = place.start();
     let text = process.runs(place.discord.reply(command)).await;
     assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
+async fn what_was_toggled_while_the_disk_was_full_is_asked_about_when_it_is_not_any_more() {
+    let mut place = Place::new().await;
+    let sign = disk_that_fills_up(&mut place);
+    let mut process = place.connected(1).await;
+    std::fs::write(&sign, "").unwrap();
+    process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1001))).await;
+    std::fs::remove_file(&sign).unwrap();
+    process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1002))).await;
+    let asked = place.discord.mute(&second_supervisor(), 1001);
+    let text = process.runs(place.discord.reply(asked)).await;
+    assert!(text.starts_with("**Not sent:** <@501> toggled the microphone of agent 1001"), "{text}");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
+async fn what_was_toggled_while_the_disk_was_full_is_the_last_toggle_after_a_stop_too() {
+    let mut place = Place::new().await;
+    let sign = disk_that_fills_up(&mut place);
+    place.variables.insert("TOGGLE_GUARD_SECS", "0".to_owned());
+    let mut process = place.connected(1).await;
+    process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1001))).await;
+    std::fs::write(&sign, "").unwrap();
+    process.runs(place.discord.reply(place.discord.mute(&second_supervisor(), 1001))).await;
+    std::fs::remove_file(&sign).unwrap();
+    process.signal("TERM");
+    assert_eq!(process.ended().await.0, Some(0));
+    let mut process = place.connected(1).await;
+    let text = process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1001))).await;
+    assert!(!text.contains("before this: <@501>"), "another one lies between: {text}");
+    drop(process);
+    place.clear();
+}
+
+#[tokio::test]
+async fn what_was_told_while_the_disk_was_full_is_not_under_way_when_it_is_not_any_more() {
+    let mut place = Place::new().await;
+    let sign = disk_that_fills_up(&mut place);
+    place.variables.insert("TOGGLE_GUARD_SECS", "1".to_owned());
+    let mut process = place.connected(1).await;
+    let (command, held) = held_call(&place.discord, &place.wolkvox).await;
+    std::fs::write(&sign, "").unwrap();
+    held.notify_one();
+    process.runs(place.discord.reply(command)).await;
+    std::fs::remove_file(&sign).unwrap();
+    process.runs(place.discord.reply(place.discord.mute(&supervisor(), 1002))).await;
+    // Until the toggle counts no more: only a clock can tell that.
+    process.runs(tokio::time::sleep(Duration::from_secs(2))).await;
+    let text = process.runs(place.discord.reply(place.discord.mute(&second_supervisor(), 1001))).await;
+    assert!(text.starts_with(SUCCESS), "{text}");
     drop(process);
     place.clear();
 }
@@ -651,6 +712,29 @@ async fn a_copy_with_another_record_names_no_toggle_before_one_if_it_left_one_be
         drop((one, other));
         std::fs::remove_dir_all(&place.folder).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_toggle_that_another_copy_made_during_the_call_is_not_named_as_the_one_before() {
+    let place = Place::new().await;
+    let (one, other) = (place.start(), place.start());
+    place.discord.until_ready(2).await;
+    for agent in 2001..2041 {
+        let requests = place.wolkvox.requests();
+        // Carried out at once, and confirmed when the next one may be through.
+        place.wolkvox.next([crate::support::wolkvox::Fate::Late(Duration::from_millis(500))]);
+        let first = place.discord.mute(&supervisor(), agent);
+        place.wolkvox.until_requests(requests + 1).await;
+        place.discord.reply(place.discord.mute(&supervisor(), agent)).await;
+        // Unless one copy had both.
+        if !place.discord.interaction(first).finished() {
+            let text = place.discord.reply(first).await;
+            assert!(text.starts_with(SUCCESS) && !text.contains("before this"), "{text}");
+            drop((one, other));
+            return std::fs::remove_dir_all(&place.folder).unwrap();
+        }
+    }
+    panic!("one copy had all");
 }
 
 #[tokio::test]

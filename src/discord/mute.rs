@@ -484,6 +484,9 @@ pub(super) async fn broke_off(context: &Context, interaction: &Interaction, rece
         let until = SystemTime::now() + context.recent_toggles.window();
         let toggle = outcome.may_have_toggled().then_some((Certainty::Perhaps, until));
         let _ = record.settle_toggle(id, toggle).await;
+        if toggle.is_some() {
+            let _ = record.forget_last_toggle(agent.id).await;
+        }
         audit(interaction, Some(agent.id), outcome.name(), None);
     }
     // Not in Wolkvox's words: what broke may be what was made of them.

@@ -55,13 +55,14 @@ pub(super) fn write_toggle(
     transaction: &Transaction<'_>,
     me: &Me,
     command: &Command,
+    since: i64,
     (certainty, until): (Certainty, Option<SystemTime>),
 ) -> rusqlite::Result<()> {
     const WRITE: &str = "REPLACE INTO toggles (command, owner, agent, by_user, since_ms, until_ms, certainty)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let [command, agent, by] =
         [command.interaction.get(), command.agent.get(), command.user_id.get()].map(u64::cast_signed);
-    let values = (command, me.owner, agent, by, now(), until.map(millis), certainty_name(certainty));
+    let values = (command, me.owner, agent, by, since, until.map(millis), certainty_name(certainty));
     transaction.prepare_cached(WRITE)?.execute(values).map(drop)
 }
 

@@ -76,8 +76,9 @@ fn known(outcome: Outcome) -> Stage {
     Stage::Known(CallReport { outcome, queued: Duration::from_millis(12), took: Duration::from_millis(345) })
 }
 
+/// In no time.
 fn done() -> Stage {
-    known(Outcome::Done(Done { code: 200, msg: "ok".to_owned() }))
+    Stage::Known(CallReport::nothing(Outcome::Done(Done { code: 200, msg: "ok".to_owned() })))
 }
 
 fn in_a_minute() -> SystemTime {
@@ -294,24 +295,45 @@ async fn no_toggle_before_is_told_while_another_one_of_the_agent_may_lie_between
     one.known(&command(1, 5, 6, done()), until).await.unwrap();
     one.save(&command(2, 5, 6, Stage::Sending)).await.unwrap();
     assert_eq!(two.known(&command(3, 5, 6, done()), until).await, Ok((Ownership::Mine, None)));
-    let (_, last) = one.known(&command(2, 5, 6, done()), until).await.unwrap();
-    assert!(last.is_some(), "the other one is known by then");
+    let Stage::Known(report) = done() else { unreachable!() };
+    let slow = Stage::Known(CallReport { took: Duration::from_secs(10), ..report });
+    assert_eq!(one.known(&command(2, 5, 6, slow), until).await, Ok((Ownership::Mine, None)));
+    assert_eq!(two.known(&command(4, 5, 6, done()), until).await, Ok((Ownership::Mine, None)), "which was the last?");
+    assert!(two.known(&command(5, 5, 6, done()), until).await.unwrap().1.is_some());
 }
 
 #[tokio::test]
-async fn a_record_that_did_not_work_for_a_while_does_not_know_the_last_toggles() {
+async fn what_came_of_a_command_while_nothing_could_be_written_is_written_later() {
     let folder = Folder::new();
-    let record = folder.open();
+    let (record, other) = (folder.open(), folder.open());
     let until = Some((Certainty::Done, in_a_minute()));
     for (number, agent) in [(1, 5), (2, 6)] {
         record.known(&command(number, agent, 6, done()), until).await.unwrap();
     }
-    record.0.as_ref().unwrap().health.fails("in a test");
-    assert_eq!(record.known(&command(3, 5, 6, done()), until).await, Ok((Ownership::Mine, None)));
-    assert_eq!(record.known(&command(4, 6, 6, done()), until).await, Ok((Ownership::Mine, None)));
-    assert!(record.known(&command(5, 6, 6, done()), until).await.unwrap().1.is_some());
+    begin(&record, &command(3, 5, 7, Stage::Answering)).await.unwrap();
+    begin(&record, &command(4, 7, 7, Stage::Answering)).await.unwrap();
+    sql(&record, "PRAGMA query_only = ON").await;
+    assert_eq!(record.known(&command(3, 5, 7, done()), until).await, Err(Unavailable::NotWritten));
+    assert_eq!(record.finish(InteractionId::new(3)).await, Err(Unavailable::NotWritten));
+    assert_eq!(record.settle_toggle(InteractionId::new(4), None).await, Err(Unavailable::NotWritten));
+    assert_eq!(begin(&other, &command(5, 5, 8, done())).await.unwrap().unwrap().certainty, Certainty::UnderWay);
+    assert_eq!(record.also_elsewhere(InteractionId::new(5)).await, Ok(true), "it can be read all the same");
+    other.finish(InteractionId::new(5)).await.unwrap();
+    other.settle_toggle(InteractionId::new(5), None).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    sql(&record, "PRAGMA query_only = OFF").await;
+    assert!(record.take_over_dead(WINDOW).await.unwrap().is_empty());
+    let seen = begin(&other, &command(6, 5, 8, done())).await.unwrap().unwrap();
+    assert_eq!((seen.command, seen.certainty), (InteractionId::new(3), Certainty::Done));
+    assert!(seen.since.elapsed().unwrap() >= Duration::from_millis(300), "it was toggled then, not now");
+    assert_eq!(begin(&other, &command(7, 7, 8, done())).await, Ok(None));
+    assert_eq!(count(&record, "SELECT count(*) FROM commands WHERE interaction = 3").await, 0);
+    // Of agent 6 a toggle might be missing, of agent 5 none is.
+    assert_eq!(record.known(&command(8, 6, 6, done()), until).await, Ok((Ownership::Mine, None)));
+    let (_, last) = record.known(&command(9, 5, 6, done()), until).await.unwrap();
+    assert_eq!(last.unwrap().by, UserId::new(7));
     record.forget_last_toggle(agent(6)).await.unwrap();
-    assert_eq!(record.known(&command(6, 6, 6, done()), until).await, Ok((Ownership::Mine, None)));
+    assert_eq!(record.known(&command(10, 6, 6, done()), until).await, Ok((Ownership::Mine, None)));
 }
 
 #[tokio::test]
