@@ -1,5 +1,5 @@
 # Debian 13 to build and Debian 13 to run, so that the C library is the same.
-FROM rust:1-trixie AS build
+FROM docker.io/library/rust:1-trixie AS build
 WORKDIR /src
 # Tests, sandbox and benchmarks are not needed: cargo looks for their files only when it builds them.
 COPY Cargo.toml Cargo.lock ./
