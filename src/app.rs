@@ -12,9 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{
-    self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, LONGEST_PAUSE, Outage, Rest, RestError,
-};
+use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
 use crate::guard::RecentToggles;
 use crate::net::{ClientError, Tls, error_chain};
 use crate::record::{OpenError, Record};
@@ -347,15 +345,7 @@ impl App {
             match error {
                 // Discord is there, and asks to be left alone: to end and be started again would make it worse.
                 RestError::Refused { status: 429, retry_after, .. } => {
-                    let asked = retry_after.unwrap_or_default();
-                    let pause = backoff.pause().max(asked).min(LONGEST_PAUSE);
-                    tracing::warn!(
-                        "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
-                         {} s; it is asked again in {:.1} s",
-                        asked.as_secs(),
-                        pause.as_secs_f64()
-                    );
-                    sleep(pause).await;
+                    sleep(discord::leave_alone(retry_after.unwrap_or_default(), backoff.pause())).await;
                     started = Instant::now();
                 }
                 error if error.status() == Some(401) => return Err(RunError::Token),

@@ -174,7 +174,7 @@ pub struct Status {
 /// The record is off, or can't be used just now, which was logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// Nothing was written.
+    /// Nothing was written. What came of a command is written once that works again.
     #[error("the record can't be written")]
     NotWritten,
     /// It takes too long: what was to be written may be written later, or not.
@@ -182,7 +182,7 @@ pub enum Unavailable {
     Late,
 }
 
-/// Each operation is one transaction. It fails with [`Unavailable`] when the record can't be used, and when it takes
+/// Each operation that writes is one transaction. It fails with [`Unavailable`] when the record can't be used, and when it takes
 /// too long; in that case it may still be carried out, before what is asked for later.
 impl Record {
     /// Nothing is written down, and every operation is [`Unavailable::NotWritten`]: the bot works from memory.

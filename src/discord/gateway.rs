@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::interaction::Payload;
-use super::rest::{GatewayInfo, LONGEST_PAUSE, Rest, RestError, SessionStartLimit};
+use super::rest::{GatewayInfo, Rest, RestError, SessionStartLimit, leave_alone};
 use crate::net;
 use crate::retry::Backoff;
 
@@ -174,13 +174,7 @@ impl Gateway<'_> {
                 End::Fatal(error) => return Err(error),
                 End::Lost(why) => tracing::warn!("the connection to Discord was lost: {why}"),
                 End::Busy(asked) => {
-                    pause = pause.max(asked).min(LONGEST_PAUSE);
-                    tracing::warn!(
-                        "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of \
-                         {} s; it is asked again in {:.1} s",
-                        asked.as_secs(),
-                        pause.as_secs_f64()
-                    );
+                    pause = leave_alone(asked, pause);
                     // To end and be started again would make it worse.
                     state.down_since = Instant::now() + pause;
                 }

@@ -23,7 +23,7 @@ pub use handler::{Handler, take_over};
 pub use interaction::Payload;
 pub use response::Visibility;
 pub use rest::{
-    Application, Channel, GatewayInfo, Guild, LONGEST_PAUSE, Outage, Rest, RestError, Role, SessionStartLimit,
+    Application, Channel, GatewayInfo, Guild, Outage, Rest, RestError, Role, SessionStartLimit, leave_alone,
 };
 
 use crate::access::Allowlist;

@@ -37,7 +37,7 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(90);
 const FIRST_ANSWERS_AT_ONCE: usize = 32;
 /// The longest that is waited before Discord is asked again on the way to commands, whatever pause it asked for: it may be
 /// lifted earlier.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long any other request than a first answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -117,6 +117,19 @@ impl RestError {
             Self::NoAnswer(_) | Self::NotDiscord(_) | Self::Unreadable(_) => None,
         }
     }
+}
+
+/// How long Discord, which receives too many requests (HTTP 429), is left alone on the way to commands: as long as it asked
+/// for, at least for `pause`. The log is told.
+pub fn leave_alone(asked: Duration, pause: Duration) -> Duration {
+    let pause = pause.max(asked).min(LONGEST_PAUSE);
+    tracing::warn!(
+        "Discord receives too many requests from this address or bot (HTTP 429) and asks for a pause of {} s; it is asked \
+         again in {:.1} s",
+        asked.as_secs(),
+        pause.as_secs_f64()
+    );
+    pause
 }
 
 impl RestError {
