@@ -91,10 +91,10 @@ async fn a_post_whose_answer_was_lost_is_repeated_with_a_nonce_that_makes_it_one
 
 #[tokio::test]
 async fn lines_that_wait_are_posted_before_the_end_although_commands_are_handed_over_sooner() {
-    let record = std::env::temp_dir().join(format!("wolkvox-bot-test-audit-channel-{}.db", fastrand::u64(..)));
+    let folder = crate::support::Folder::new();
     let handing_over = |config: &mut Config| {
         config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
-        config.state_file = Some(record.clone());
+        config.state_file = Some(folder.join("record.db"));
         config.limits.handing_over = Duration::from_millis(50);
     };
     World::run_with(handing_over, async |world| {
@@ -107,7 +107,6 @@ async fn lines_that_wait_are_posted_before_the_end_although_commands_are_handed_
         assert_eq!(world.discord.state(|state| state.posts.len()), 2);
     })
     .await;
-    std::fs::remove_file(record).unwrap();
 }
 
 #[tokio::test]

@@ -73,8 +73,7 @@ async fn measure() {
     bot_only("the executable, MB", megabytes(bot::binary()), "at most 7");
 
     heading("the bot, with its record", ["on disk", "off"]);
-    let folder = std::env::temp_dir().join(format!("wolkvox-bot-bench-{}", std::process::id()));
-    fs::create_dir(&folder).unwrap();
+    let folder = support::Folder::new();
     let file = |name| folder.join(name).to_str().unwrap().to_owned();
     let mut both = [Subject::bot(&file("far.db"), FAR).await, Subject::bot("off", FAR).await];
     let [_, replied, _] = in_turns(&mut both, 50).await;
@@ -90,8 +89,6 @@ async fn measure() {
     in_turns(&mut both, 8_200).await;
     let and_its_log = megabytes(&near) + megabytes(&format!("{near}-wal"));
     bot_only("the file after 10,000 commands, MB", and_its_log, "below 4");
-    drop(both);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 fn heading(what: &str, [left, right]: [&str; 2]) {

@@ -22,6 +22,14 @@ struct Checked {
     printed: String,
 }
 
+impl Checked {
+    /// The line that begins so.
+    fn line(&self, beginning: &str) -> &str {
+        let line = self.printed.lines().find(|line| line.starts_with(beginning));
+        line.unwrap_or_else(|| panic!("{beginning}: {}", self.printed))
+    }
+}
+
 async fn check(discord: &Discord, wolkvox: &Wolkvox, change: &[(&'static str, &str)]) -> Checked {
     let mut variables: HashMap<&'static str, String> = variables(discord, wolkvox);
     variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -474,8 +482,7 @@ async fn an_application_whose_commands_are_sent_elsewhere_is_a_failure() {
     discord.state(|state| state.interactions_endpoint = Some("https://old-bot.example/interactions"));
     for (locale, failure) in [("C", "FAIL  Application: "), ("es", "FALLO Aplicación: ")] {
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
-        let line = checked.printed.lines().find(|line| line.starts_with(failure));
-        let line = line.unwrap_or_else(|| panic!("{}", checked.printed));
+        let line = checked.line(failure);
         for remedy in ["\"Interactions Endpoint URL\"", "https://discord.com/developers/applications"] {
             assert!(line.contains(remedy), "{line}");
         }
@@ -490,8 +497,7 @@ async fn what_answers_in_the_gateways_place_is_not_called_discord() {
         discord.state(|state| state.gateway = Gateway::Page(status));
         let checked = check(&discord, &wolkvox, &[]).await;
         let failure = format!("FAIL  Gateway: something else answered in Discord's place, with HTTP {status}");
-        let line = checked.printed.lines().find(|line| line.starts_with(&failure));
-        let line = line.unwrap_or_else(|| panic!("{}", checked.printed));
+        let line = checked.line(&failure);
         assert!(line.contains("let websockets through to 127.0.0.1:"), "{line}");
         assert_eq!(checked.code, Some(1));
     }
@@ -507,8 +513,7 @@ async fn where_discord_is_down_or_wants_to_be_left_alone_nobody_is_sent_to_look_
     ] {
         discord.state(|state| state.other_fates.push_back(fate));
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
-        let line = checked.printed.lines().find(|line| line.contains(words));
-        let line = line.unwrap_or_else(|| panic!("{words}: {}", checked.printed));
+        let line = checked.line(words);
         assert!(line.contains("https://discordstatus.com") && !line.contains("HTTPS_PROXY"), "{line}");
         assert_eq!(checked.code, Some(1));
     }
@@ -536,7 +541,6 @@ async fn a_token_that_wolkvox_does_not_know_may_be_another_servers() {
         ("es", "FALLO Token de Wolkvox: ", "Si es correcto, revisa WOLKVOX_SERVER"),
     ] {
         let checked = check(&discord, &wolkvox, &[("WOLKVOX_TOKEN", "another"), ("LANG", locale)]).await;
-        let line = checked.printed.lines().find(|line| line.starts_with(failure));
-        assert!(line.is_some_and(|line| line.contains(remedy)), "{}", checked.printed);
+        assert!(checked.line(failure).contains(remedy), "{}", checked.printed);
     }
 }

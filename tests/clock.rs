@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wolkvox_bot::config::Config;
 
+use crate::support::Folder;
 use crate::support::bot::{Process, World, held_call, variables};
 use crate::support::discord::{Discord, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
@@ -30,22 +31,21 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 "#;
 
-/// A library that does that, and the file.
-pub(crate) fn wall_clock() -> (PathBuf, PathBuf) {
-    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-clock-{}", fastrand::u64(..)));
-    std::fs::create_dir(&folder).unwrap();
+/// A library that does that, and the file, both in a folder.
+pub(crate) fn wall_clock() -> (Folder, PathBuf, PathBuf) {
+    let folder = Folder::new();
     let (source, library, offset) = (folder.join("clock.c"), folder.join("clock.so"), folder.join("offset"));
     std::fs::write(&source, WALL_CLOCK).unwrap();
     std::fs::write(&offset, "0").unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
     assert!(built.success());
-    (library, offset)
+    (folder, library, offset)
 }
 
 #[tokio::test]
 async fn after_the_machine_slept_nothing_is_sent_that_is_too_old() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let (library, offset) = wall_clock();
+    let (_folder, library, offset) = wall_clock();
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
     variables.insert("WALL_CLOCK_OFFSET", offset.to_str().unwrap().to_owned());
@@ -66,7 +66,6 @@ async fn after_the_machine_slept_nothing_is_sent_that_is_too_old() {
         assert!(discord.reply(discord.mute(&supervisor(), 1004)).await.starts_with(SUCCESS));
     };
     process.runs(test).await;
-    std::fs::remove_dir_all(offset.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The configuration: every mistake at once, named and with its remedy, and never a value.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -29,13 +29,11 @@ fn read(change: &[(&'static str, &str)]) -> Result<Config, Problems> {
 }
 
 /// A folder of its own, which goes with the test.
-struct Folder(PathBuf);
+struct Folder(crate::support::Folder);
 
 impl Folder {
     fn empty() -> Self {
-        let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-{}", fastrand::u64(..)));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
+        Self(crate::support::Folder::new())
     }
 
     fn with(name: &str, contents: impl AsRef<[u8]>) -> Self {
@@ -47,12 +45,6 @@ impl Folder {
     /// What is read here, with this in the environment.
     fn draft(&self, environment: &[(&str, &str)]) -> Draft {
         draft_in(&self.0, environment)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -559,7 +551,11 @@ fn without_a_file_that_can_be_read_one_message_says_what_was_looked_for_and_wher
     let file = Folder::with("file", "");
     let closed = file.0.join("file");
     for (directory, english, spanish) in [
-        (&empty.0, "there is no such file in {}. Copy .env.example", "no existe ese archivo en {}. Copia .env.example"),
+        (
+            &*empty.0,
+            "there is no such file in {}. Copy .env.example",
+            "no existe ese archivo en {}. Copia .env.example",
+        ),
         (
             &txt.0,
             "there is no such file in {}, but one with the name .env.txt. Rename it to .env",
@@ -587,7 +583,7 @@ fn without_a_file_that_can_be_read_one_message_says_what_was_looked_for_and_wher
         let complete = complete();
         let environment: Vec<(&str, &str)> = complete.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let draft = draft_in(directory, &environment);
-        assert_eq!(draft.warnings.len(), usize::from(directory != &empty.0), "{:?}", draft.warnings);
+        assert_eq!(draft.warnings.len(), usize::from(directory != &*empty.0), "{:?}", draft.warnings);
         draft.finish().unwrap();
     }
 }

@@ -344,7 +344,7 @@ async fn a_wall_clock_that_is_set_forward_keeps_no_result_back() {
     use crate::support::wolkvox::Wolkvox;
 
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let (library, offset) = crate::clock::wall_clock();
+    let (_folder, library, offset) = crate::clock::wall_clock();
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
     variables.insert("WALL_CLOCK_OFFSET", offset.to_str().unwrap().to_owned());
@@ -359,7 +359,6 @@ async fn a_wall_clock_that_is_set_forward_keeps_no_result_back() {
         assert!(told.is_ok(), "{}", log.text());
     };
     process.runs(test).await;
-    std::fs::remove_dir_all(offset.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]
@@ -378,8 +377,7 @@ async fn a_refused_look_is_repeated() {
 
 #[tokio::test]
 async fn no_toggle_before_one_is_named_if_a_call_that_broke_off_lies_between() {
-    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-hostile-{}", fastrand::u64(..)));
-    std::fs::create_dir(&folder).unwrap();
+    let folder = crate::support::Folder::new();
     World::run_with(
         |config| config.state_file = Some(folder.join("record.db")),
         async |world| {
@@ -393,5 +391,4 @@ async fn no_toggle_before_one_is_named_if_a_call_that_broke_off_lies_between() {
         },
     )
     .await;
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,17 +1,20 @@
 //! The bot is killed without warning, and whoever got "thinking…" gets the truth all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use wolkvox_bot::record::Record;
 
 use crate::faults::meaning;
+use crate::support::Folder;
 use crate::support::bot::{Log, Process, check_secrets, held_call, variables};
 use crate::support::discord::{self, Actor, Discord, second_supervisor, supervisor};
 use crate::support::wolkvox::{self, BUSY, Wolkvox};
@@ -85,37 +88,21 @@ int fdatasync(int fd) { WRITE(fatal_to(fd), synced(fd)) }
 int unlink(const char *path) { WRITE(fatal(path), syscall(SYS_unlinkat, -100, path, 0)) }
 "#;
 
-/// A folder that is removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-killed-{}", fastrand::u64(..)));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn with_killer() -> Arc<Self> {
-        let folder = Self::new();
-        let (source, library) = (folder.0.join("killer.c"), folder.0.join("killer.so"));
-        std::fs::write(&source, KILLER).unwrap();
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-        assert!(built.success());
-        Arc::new(folder)
-    }
-
-    /// What is in its files whose names begin so.
-    fn bytes(&self, prefix: &str) -> Vec<u8> {
-        let files = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap());
-        let files = files.filter(|file| file.file_name().to_str().unwrap().starts_with(prefix));
-        files.flat_map(|file| std::fs::read(file.path()).unwrap()).collect()
-    }
+/// A folder with [`KILLER`] in it.
+fn folder_with_killer() -> Arc<Folder> {
+    let folder = Folder::new();
+    let (source, library) = (folder.join("killer.c"), folder.join("killer.so"));
+    std::fs::write(&source, KILLER).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(built.success());
+    Arc::new(folder)
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// What is in a folder's files whose names begin so.
+fn bytes(folder: &Path, prefix: &str) -> Vec<u8> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = files.filter(|file| file.file_name().to_str().unwrap().starts_with(prefix));
+    files.flat_map(|file| std::fs::read(file.path()).unwrap()).collect()
 }
 
 /// The outcomes in the audit records of a command, in the logs of all processes.
@@ -143,7 +130,7 @@ impl Lives {
     async fn new(folder: &Arc<Folder>, (write, after): End) -> Self {
         let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
         let case = format!("killed {} write {write}", if after { "after" } else { "before" });
-        let record = folder.0.join(format!("{write}-{after}.db"));
+        let record = folder.join(format!("{write}-{after}.db"));
         Self { case, folder: folder.clone(), discord, wolkvox, record, logs: Vec::new(), commands: Vec::new() }
     }
 
@@ -175,7 +162,7 @@ impl Lives {
         variables.insert("LOG_FORMAT", "json".to_owned());
         variables.insert("STATE_FILE", self.record.to_str().unwrap().to_owned());
         if let Some((write, after)) = end {
-            variables.insert("LD_PRELOAD", self.folder.0.join("killer.so").to_str().unwrap().to_owned());
+            variables.insert("LD_PRELOAD", self.folder.join("killer.so").to_str().unwrap().to_owned());
             variables.insert("KILL_AT", write.to_string());
             variables.extend(after.then(|| ("KILL_AFTER", "1".to_owned())));
         }
@@ -209,7 +196,7 @@ impl Lives {
     /// What holds after the last life. Returns what was told.
     fn check(&self) -> Vec<String> {
         let log: String = self.logs.iter().map(Log::text).collect();
-        let file = self.folder.bytes(self.record.file_name().unwrap().to_str().unwrap());
+        let file = bytes(&self.folder, self.record.file_name().unwrap().to_str().unwrap());
         let mut ends = Vec::new();
         for (command, agent) in &self.commands {
             let (seen, toggles) = (self.discord.interaction(*command), self.wolkvox.toggles(*agent));
@@ -266,7 +253,7 @@ where
 
 #[tokio::test]
 async fn killed_at_any_write_to_its_record_it_tells_the_truth_in_its_next_life() {
-    let folder = Folder::with_killer();
+    let folder = folder_with_killer();
     let first = |end| {
         let folder = folder.clone();
         async move {
@@ -306,7 +293,7 @@ async fn killed_at_any_write_to_its_record_it_tells_the_truth_in_its_next_life()
 
 #[tokio::test]
 async fn killed_at_any_write_while_it_tells_what_a_dead_one_left_it_tells_the_truth_in_its_third_life() {
-    let folder = Folder::with_killer();
+    let folder = folder_with_killer();
     let second = |end| {
         let folder = folder.clone();
         async move {
@@ -358,18 +345,18 @@ async fn killed_at_any_write_while_it_tells_what_a_dead_one_left_it_tells_the_tr
 
 #[tokio::test]
 async fn after_a_power_failure_too_nothing_that_was_sent_is_said_not_to_have_been() {
-    let folder = Folder::with_killer();
+    let folder = folder_with_killer();
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let [record, wal, synced] = ["record.db", "record.db-wal", "synced"].map(|name| folder.0.join(name));
+    let [record, wal, synced] = ["record.db", "record.db-wal", "synced"].map(|name| folder.join(name));
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("STATE_FILE", record.to_str().unwrap().to_owned());
     let mut watched = variables.clone();
-    watched.insert("LD_PRELOAD", folder.0.join("killer.so").to_str().unwrap().to_owned());
+    watched.insert("LD_PRELOAD", folder.join("killer.so").to_str().unwrap().to_owned());
     watched.insert("SYNCED", synced.to_str().unwrap().to_owned());
     let mut process = Process::start(&watched, &[]);
     let (_, held) = process.runs(held_call(&discord, &wolkvox)).await;
     let waits = discord.mute(&supervisor(), 1002);
-    while !folder.bytes("record.db").windows(12).any(|bytes| bytes == b"acknowledged") {
+    while !bytes(&folder, "record.db").windows(12).any(|bytes| bytes == b"acknowledged") {
         process.runs(tokio::time::sleep(Duration::from_millis(5))).await;
     }
     // So much the system has brought to the disk of its own accord, as it does every few seconds.
@@ -382,7 +369,7 @@ async fn after_a_power_failure_too_nothing_that_was_sent_is_said_not_to_have_bee
     process.ended().await;
     if !synced.exists() {
         [&record, &wal].iter().zip(disk).for_each(|(file, bytes)| std::fs::write(file, bytes).unwrap());
-        std::fs::remove_file(folder.0.join("record.db-shm")).unwrap();
+        std::fs::remove_file(folder.join("record.db-shm")).unwrap();
     }
     let mut next = Process::start(&variables, &[]);
     let text = next.runs(discord.reply(waits)).await;
@@ -395,7 +382,7 @@ async fn an_audit_record_that_the_log_had_not_taken_is_written_in_the_next_life(
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("LOG_FORMAT", "json".to_owned());
-    variables.insert("STATE_FILE", folder.0.join("record.db").to_str().unwrap().to_owned());
+    variables.insert("STATE_FILE", folder.join("record.db").to_str().unwrap().to_owned());
     let (mut killed, _unread) = Process::start_unread(&variables, &[], false);
     let commands = killed.runs(async {
         discord.until_ready(1).await;
@@ -458,7 +445,7 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
     let mut variables = variables(&discord, &wolkvox);
     variables.extend([
         ("LOG_FORMAT", "json".to_owned()),
-        ("STATE_FILE", folder.0.join("record.db").to_str().unwrap().to_owned()),
+        ("STATE_FILE", folder.join("record.db").to_str().unwrap().to_owned()),
         ("WOLKVOX_TIMEOUT_SECS", "1".to_owned()),
     ]);
     let start = || Process::start(&variables, &[]);
@@ -527,10 +514,9 @@ async fn killed_again_and_again(seed: u64, copies: usize) {
         let logged = |id: &str| logs.iter().flat_map(Log::lines).filter(|line| line.contains(id)).collect::<Vec<_>>();
         open.map(|(id, seen)| format!("{id}: {:?}\n{}\n", seen.history, logged(&id).join("\n"))).collect::<String>()
     };
-    tokio::select! {
-        () = discord.until("everybody who was acknowledged is answered", is_answered) => {}
-        () = tokio::time::sleep(Duration::from_secs(29)) => panic!("{case}: not answered:\n{}", unanswered()),
-    }
+    let waited = discord.until("everybody who was acknowledged is answered", is_answered);
+    let waited = AssertUnwindSafe(waited).catch_unwind().await;
+    assert!(waited.is_ok(), "{case}: not answered:\n{}", unanswered());
     for process in &mut running {
         process.signal("TERM");
         let (code, errors) = process.ended().await;

@@ -40,8 +40,7 @@ const SPANISH: Channel = Channel {
 async fn messages(locale: &'static str) -> Vec<Message> {
     let ana = Actor { locale, ..supervisor() };
     let beto = Actor { name: "beto", locale, ..second_supervisor() };
-    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-picture-{}", fastrand::u64(..)));
-    std::fs::create_dir(&folder).unwrap();
+    let folder = crate::support::Folder::new();
     let record = Some(folder.join("record.db"));
     // In a run of its own without the guard, which would otherwise ask Ana.
     let unguarded = |config: &mut Config| {
@@ -71,7 +70,6 @@ async fn messages(locale: &'static str) -> Vec<Message> {
         },
     )
     .await;
-    std::fs::remove_dir_all(folder).unwrap();
     messages
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use wolkvox_bot::app::RunError;
 use wolkvox_bot::config::Draft;
 
+use crate::support::Folder;
 use crate::support::bot::{Bot, Process, check_secrets, check_stand_ins, held_call, variables};
 use crate::support::discord::{Discord, Fate, Gateway, Order, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
@@ -19,14 +20,13 @@ struct Place {
     discord: Discord,
     wolkvox: Wolkvox,
     variables: HashMap<&'static str, String>,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Place {
     async fn new() -> Self {
         let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-        let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-record-{}", fastrand::u64(..)));
-        std::fs::create_dir(&folder).unwrap();
+        let folder = Folder::new();
         let mut variables = variables(&discord, &wolkvox);
         variables.insert("STATE_FILE", folder.join("record.db").to_str().unwrap().to_owned());
         Self { discord, wolkvox, variables, folder }
@@ -51,7 +51,6 @@ impl Place {
 
     fn clear(self) {
         check_stand_ins(&self.discord, &self.wolkvox);
-        std::fs::remove_dir_all(&self.folder).unwrap();
     }
 }
 
@@ -361,7 +360,7 @@ async fn tokens_are_gone_from_the_files_when_they_are_of_no_use_any_more() {
     for secret in [crate::support::discord::TOKEN, crate::support::wolkvox::TOKEN] {
         assert!(!contains(&place.folder, secret));
     }
-    for file in std::fs::read_dir(&place.folder).unwrap() {
+    for file in std::fs::read_dir(&*place.folder).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -372,11 +371,11 @@ async fn tokens_are_gone_from_the_files_when_they_are_of_no_use_any_more() {
 #[tokio::test]
 async fn a_record_that_can_not_be_used_is_refused_with_a_remedy() {
     let mut place = Place::new().await;
-    let damaged = place.folder.join("damaged.db");
+    let (folder, damaged) = (place.folder.to_owned(), place.folder.join("damaged.db"));
     std::fs::write(&damaged, "not a database, and longer than a header of one hundred bytes ".repeat(20)).unwrap();
     let before = std::fs::read(&damaged).unwrap();
     let missing = place.folder.join("missing/record.db");
-    for (path, words) in [(&place.folder, "is a directory"), (&damaged, "is damaged"), (&missing, "does not exist")] {
+    for (path, words) in [(&folder, "is a directory"), (&damaged, "is damaged"), (&missing, "does not exist")] {
         place.variables.insert("STATE_FILE", path.to_str().unwrap().to_owned());
         let (code, told) = place.start().ended().await;
         assert_eq!(code, Some(2));
@@ -412,7 +411,6 @@ async fn check_says_where_the_record_is_and_how_much_is_open() {
     let told = printed(&place).await;
     assert!(told.contains("Record: off"), "{told}");
     // Not the stand-ins: check asks Wolkvox beside the call.
-    std::fs::remove_dir_all(&place.folder).unwrap();
 }
 
 #[tokio::test]
@@ -660,7 +658,6 @@ async fn a_button_works_at_the_first_press_with_two_copies_on_one_record() {
     };
     one.runs(other.runs(pressed)).await;
     drop((one, other));
-    std::fs::remove_dir_all(&place.folder).unwrap();
 }
 
 #[tokio::test]
@@ -688,7 +685,6 @@ async fn a_button_counts_once_though_discord_knows_nothing_of_a_press_that_anoth
     };
     one.runs(other.runs(pressed)).await;
     drop((one, other));
-    std::fs::remove_dir_all(&place.folder).unwrap();
 }
 
 #[tokio::test]
@@ -710,7 +706,6 @@ async fn a_copy_with_another_record_names_no_toggle_before_one_if_it_left_one_be
             before = Some(by_one);
         }
         drop((one, other));
-        std::fs::remove_dir_all(&place.folder).unwrap();
     }
 }
 
@@ -731,7 +726,7 @@ async fn a_toggle_that_another_copy_made_during_the_call_is_not_named_as_the_one
             let text = place.discord.reply(first).await;
             assert!(text.starts_with(SUCCESS) && !text.contains("before this"), "{text}");
             drop((one, other));
-            return std::fs::remove_dir_all(&place.folder).unwrap();
+            return;
         }
     }
     panic!("one copy had all");

@@ -140,8 +140,7 @@ async fn a_refusal_at_start_is_final_unless_discord_may_think_better_of_it() {
 
 #[tokio::test]
 async fn nothing_restarts_a_bot_whose_state_file_can_not_be_used() {
-    let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-startup-{}", fastrand::u64(..)));
-    fs::create_dir(&folder).unwrap();
+    let folder = crate::support::Folder::new();
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let newer = Connection::open(path("newer.db")).unwrap();
     newer.pragma_update(None, "user_version", 1000).unwrap();
@@ -164,7 +163,6 @@ async fn nothing_restarts_a_bot_whose_state_file_can_not_be_used() {
         assert_eq!(ended, code, "{told}");
     }
     drop(locked);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test]

@@ -206,10 +206,9 @@ async fn a_panic_before_the_call_is_answered_and_takes_nobody_along() {
 
 #[tokio::test]
 async fn a_panic_before_the_first_answer_leaves_no_toggle_that_others_are_asked_about() {
-    let record = std::env::temp_dir().join(format!("wolkvox-bot-test-panic-{}.db", fastrand::u64(..)));
-    let path = record.clone();
+    let folder = crate::support::Folder::new();
     World::run_with(
-        |config| config.state_file = Some(path),
+        |config| config.state_file = Some(folder.join("record.db")),
         async |world| {
             world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(503, 0)));
             world.trap.set("a first answer failed");
@@ -221,7 +220,6 @@ async fn a_panic_before_the_first_answer_leaves_no_toggle_that_others_are_asked_
         },
     )
     .await;
-    std::fs::remove_file(record).unwrap();
 }
 
 #[tokio::test]

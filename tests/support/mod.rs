@@ -13,9 +13,36 @@ pub mod stopwatch;
 pub mod tls;
 pub mod wolkvox;
 
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+/// A folder of its own, which is removed in the end, also when a test fails.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("wolkvox-bot-test-{}", fastrand::u64(..)));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// Waits for something that has to happen; how long it takes does not matter, within reason.
 pub async fn eventually(what: &str, mut changed: watch::Receiver<()>, condition: impl Fn() -> bool) {
