@@ -1,5 +1,6 @@
 //! Who may use the command.
 
+use crate::language::Localized;
 use serenity::model::id::{GuildId, RoleId};
 
 /// The roles that may use the command: at least one, and never everyone's.
@@ -18,6 +19,18 @@ pub enum InvalidAllowlist {
     /// Discord gives the `@everyone` role the guild's own id.
     #[error("it names the id in DISCORD_GUILD_ID, the server's own, which is the role of everyone")]
     Everyone,
+}
+
+impl Localized for InvalidAllowlist {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Empty => "no nombra ningún rol",
+            Self::Everyone => {
+                "nombra el ID que está en DISCORD_GUILD_ID, el del propio servidor, que es el rol de todos"
+            }
+        }
+        .to_owned()
+    }
 }
 
 /// Why somebody may not use the command.

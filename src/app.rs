@@ -1,5 +1,6 @@
 //! The one way in which everything is put together: for `main`, for the tests and for the sandbox.
 
+use crate::language::Localized;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,17 @@ pub enum BuildError {
     Wolkvox(#[from] wolkvox::BuildError),
 }
 
+impl Localized for BuildError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Tls(error) => format!("no se puede preparar TLS: {error}"),
+            Self::Record(error) => format!("STATE_FILE: {}", error.spanish()),
+            Self::Discord(error) => error.spanish(),
+            Self::Wolkvox(error) => error.spanish(),
+        }
+    }
+}
+
 /// Why the bot ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -106,6 +118,56 @@ pub enum RunError {
         /// What happened.
         error: GatewayError,
     },
+}
+
+impl Localized for RunError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Token => "DISCORD_TOKEN: Discord no lo acepta.\n    Cópialo de nuevo de \
+                            https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"."
+                .to_owned(),
+            Self::NotInGuild { invite } => format!(
+                "DISCORD_GUILD_ID: el bot no está en ese servidor, o no puede agregarle comandos.\n    Revisa el ID y \
+                 abre este enlace para invitar al bot:\n    {invite}"
+            ),
+            Self::Unreachable { after, last } => {
+                let remedy = match last {
+                    RestError::NoAnswer(error) if error.names_its_remedy() => "",
+                    error if error.is_discords_own() => " Mira https://discordstatus.com.",
+                    _ => {
+                        " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están \
+                          definidas."
+                    }
+                };
+                format!("No hubo conexión con Discord durante {} s.{remedy}\n    {}", after.as_secs(), last.spanish())
+            }
+            Self::Refused(error) => format!(
+                "El bot no puede iniciar: {}.\n    Revisa DISCORD_API_URL si está definida, y cualquier proxy en el camino. \
+                 Si están bien, inténtalo más tarde y actualiza wolkvox-bot: puede ser demasiado antiguo para Discord.",
+                error.spanish()
+            ),
+            Self::Gateway { error } => {
+                let remedy = match error {
+                    GatewayError::Token => {
+                        "Restablece el token en https://discord.com/developers/applications, tu aplicación, \"Bot\", \
+                         y pon el nuevo en DISCORD_TOKEN."
+                    }
+                    GatewayError::Closed(4010 | 4011) => {
+                        "El bot está en demasiados servidores para una sola conexión: usa una aplicación de Discord \
+                         propia, invitada solo a tu servidor, y pon su token en DISCORD_TOKEN."
+                    }
+                    GatewayError::Closed(_) => {
+                        "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala."
+                    }
+                    GatewayError::Unreachable(_) => {
+                        "Lo que mantiene el bot en marcha debería iniciarlo de nuevo. Si continúa, revisa la conexión \
+                         de esta máquina a internet y https://discordstatus.com."
+                    }
+                };
+                format!("{}.\n    {remedy}", error.spanish())
+            }
+        }
+    }
 }
 
 impl BuildError {

@@ -8,13 +8,13 @@ use serenity::model::id::ChannelId;
 use crate::config::Draft;
 use crate::discord::permissions::{Sending, sending_in};
 use crate::discord::{Application, Guild, Rest, RestError};
-use crate::localized::{self, Localized as _};
+use crate::language::Language;
+use crate::language::Localized as _;
 use crate::net::{self, BaseUrl, ClientError, Proxy, Tls, error_chain};
 use crate::outcome::Refusal;
 use crate::record::{Record, Status};
-use crate::reply::Language;
 use crate::telemetry::OneLine;
-use crate::wolkvox::{FIREWALL, InformationError, TokenInfo, Wolkvox};
+use crate::wolkvox::{FIREWALL, FIREWALL_IN_SPANISH, InformationError, TokenInfo, Wolkvox};
 
 /// Prints the findings, one line each.
 pub struct Report<'a> {
@@ -454,7 +454,7 @@ fn wolkvox(
                 "Wolkvox: {}. {}. Si ya lo está, revisa WOLKVOX_SERVER (0042 en \
                  https://wv0042.wolkvox.com), y WOLKVOX_API_URL y HTTPS_PROXY si están definidas.",
                 error.spanish(),
-                localized::FIREWALL
+                FIREWALL_IN_SPANISH
             ),
         ),
         Err(InformationError::NoAnswer(error)) if error.names_its_remedy() => {

@@ -13,10 +13,10 @@ use serenity::model::id::{ChannelId, GuildId, RoleId};
 
 use crate::access::{Allowlist, InvalidAllowlist};
 use crate::env_file::{self, EnvFile, EnvFileError};
+use crate::language::Language;
+use crate::language::Localized as _;
 use crate::limits::Limits;
-use crate::localized::Localized as _;
 use crate::net::{BaseUrl, Proxy};
-use crate::reply::Language;
 use crate::telemetry::{Filter, Format};
 use crate::{discord, wolkvox};
 

@@ -9,8 +9,8 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::agent::AgentId;
-use crate::discord::markdown::{one_line, plain_text, truncate};
 use crate::net::error_chain;
+use crate::text::{one_line, plain_text, truncate};
 use crate::wolkvox::{AgentRow, Wolkvox};
 
 /// The most suggestions that Discord takes ("Application Commands", autocomplete).

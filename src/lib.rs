@@ -11,8 +11,8 @@
 //!
 //! `main` → [`app`] → [`discord`] → {[`access`], [`guard`], [`directory`], [`wolkvox`]}. [`wolkvox`] knows nothing of
 //! Discord. [`config`] builds the settings of each and is imported by `main`, [`app`] and [`check`] alone. [`reply`]
-//! holds all words that are read in Discord; what comes from elsewhere is made plain text in `discord::markdown`.
-//! [`localized`] has errors in the language of whoever runs the bot. Discord's ids are serenity's types everywhere; the
+//! holds all words that are read in Discord; what comes from elsewhere is made plain text in [`text`]. An operator's
+//! Spanish stands beside its English ([`language`]). Discord's ids are serenity's types everywhere; the
 //! rest of serenity is used in [`discord`] alone. [`net`] makes every connection, [`retry`] repeats what may be
 //! repeated.
 
@@ -28,12 +28,13 @@ pub mod directory;
 pub mod discord;
 mod env_file;
 pub mod guard;
+pub mod language;
 pub mod limits;
-pub mod localized;
 pub mod net;
 pub mod outcome;
 pub mod record;
 pub mod reply;
 pub mod retry;
 pub mod telemetry;
+pub mod text;
 pub mod wolkvox;

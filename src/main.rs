@@ -17,8 +17,8 @@ use wolkvox_bot::app::{App, State};
 use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::Draft;
-use wolkvox_bot::localized::Localized as _;
-use wolkvox_bot::reply::Language;
+use wolkvox_bot::language::Language;
+use wolkvox_bot::language::Localized as _;
 use wolkvox_bot::telemetry;
 
 const HELP: &str = "\

@@ -1,6 +1,7 @@
 //! What all outgoing connections share: one TLS configuration, one kind of HTTP client, one proxy, one rule for the
 //! addresses that a token may travel to, and words for what goes wrong.
 
+use crate::language::Localized;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -46,6 +47,19 @@ pub enum ClientError {
     /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up")]
     Http(#[from] reqwest::Error),
+}
+
+impl Localized for ClientError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NoAuthorities(found) => format!(
+                "no se encontraron autoridades de certificación en esta máquina{}. Instálalas (el paquete \
+                 ca-certificates), o nombra en SSL_CERT_FILE un archivo que las tenga",
+                found.0
+            ),
+            Self::Http(error) => format!("no se puede preparar el cliente HTTP: {}", error_chain(error)),
+        }
+    }
 }
 
 impl Tls {
@@ -125,6 +139,17 @@ pub enum InvalidProxy {
     /// As when a password has characters in it that mean something in an address.
     #[error("it contains more than a user name, a password, a host and a port")]
     TooMuch,
+}
+
+impl Localized for InvalidProxy {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NotAnAddress => "no es la dirección de un proxy",
+            Self::Kind => "no es un proxy http ni https",
+            Self::TooMuch => "contiene más que un usuario, una contraseña, un host y un puerto",
+        }
+        .to_owned()
+    }
 }
 
 impl Proxy {
@@ -209,6 +234,18 @@ pub enum HttpError {
     TooLong,
 }
 
+impl Localized for HttpError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NoRequest(_) => "no se puede armar la solicitud".to_owned(),
+            Self::NoConnection { host, why, .. } => format!("no hay conexión con {host}: {}", why.spanish()),
+            Self::Lost(_) => "se cortó la conexión".to_owned(),
+            Self::TimedOut => "tardó demasiado".to_owned(),
+            Self::TooLong => "la respuesta es demasiado larga".to_owned(),
+        }
+    }
+}
+
 /// A library's own words.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
@@ -228,6 +265,16 @@ pub enum Obstacle {
     Proxy(ProxyFault),
 }
 
+impl Localized for Obstacle {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Unreachable(why) => why.spanish(),
+            Self::Untrusted(why) => why.spanish(),
+            Self::Proxy(fault) => fault.spanish(),
+        }
+    }
+}
+
 /// Why a host can't be reached.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum Unreachable {
@@ -243,6 +290,18 @@ pub enum Unreachable {
     /// Anything else.
     #[error("the connection can't be made, or breaks off at once")]
     Otherwise,
+}
+
+impl Localized for Unreachable {
+    fn spanish(&self) -> String {
+        match self {
+            Self::UnknownName => "no se encontró ninguna dirección para ese nombre (DNS)",
+            Self::TurnedDown => "la conexión fue rechazada",
+            Self::Unanswered => "nadie respondió a tiempo",
+            Self::Otherwise => "la conexión no se puede establecer, o se corta enseguida",
+        }
+        .to_owned()
+    }
 }
 
 impl HttpError {
@@ -305,6 +364,33 @@ pub enum ProxyFault {
     BrokeOff,
 }
 
+impl Localized for ProxyFault {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Unreachable(why) => format!(
+                "no se puede llegar al proxy que nombra HTTPS_PROXY: {}. Revisa que esté funcionando, y su \
+                 dirección: http o https, host y puerto",
+                why.spanish()
+            ),
+            Self::Untrusted(why) => {
+                format!("el proxy que nombra HTTPS_PROXY no es de confianza: {}", why.spanish())
+            }
+            Self::SignIn => "el proxy que nombra HTTPS_PROXY pide un usuario y una contraseña, u otros que los que \
+                             recibió (407). Escríbelos como en http://nombre:clave@proxy.example:3128"
+                .to_owned(),
+            Self::Refused => {
+                "el proxy que nombra HTTPS_PROXY se niega a hacer la conexión, o no puede hacerla. Revisa allí el \
+                 usuario y la contraseña, si los pide, y solicita a quien lo administra que permita CONNECT a este \
+                 host; si se puede llegar al host sin el proxy, ponlo en NO_PROXY"
+                    .to_owned()
+            }
+            Self::BrokeOff => "el proxy que nombra HTTPS_PROXY cortó la conexión. Revisa su dirección: http o https, \
+                               host y puerto; pregunta a quien lo administra si permite CONNECT a este host"
+                .to_owned(),
+        }
+    }
+}
+
 /// Why the other side's TLS can't be trusted, and what an administrator can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
@@ -338,6 +424,34 @@ pub enum Untrusted {
          certificate in SSL_CERT_FILE"
     )]
     Certificate,
+}
+
+impl Localized for Untrusted {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Authority => {
+                "su certificado fue emitido por una autoridad en la que esta máquina no confía. Si hay un proxy de la \
+                 empresa en medio, guarda el certificado de su autoridad en un archivo y nómbralo en SSL_CERT_FILE"
+            }
+            Self::Host => {
+                "su certificado es de otro host. Revisa la dirección; si hay un proxy de la empresa en medio, nombra \
+                 el certificado de su autoridad en SSL_CERT_FILE"
+            }
+            Self::Time => {
+                "su certificado venció o aún no es válido. Revisa el reloj de esta máquina; si está bien, debe \
+                 renovarlo quien opera el servidor o un proxy en medio (SSL_CERT_FILE)"
+            }
+            Self::TooOld => {
+                "solo ofrece un cifrado demasiado antiguo para ser seguro (lo mínimo es TLS 1.2). Si hay un proxy \
+                 antiguo en medio, evítalo o pide que lo actualicen (SSL_CERT_FILE nombra entonces su autoridad)"
+            }
+            Self::Certificate => {
+                "no se puede verificar su certificado. Si hay un proxy de la empresa en medio, nombra el certificado \
+                 de su autoridad en SSL_CERT_FILE"
+            }
+        }
+        .to_owned()
+    }
 }
 
 impl From<reqwest::Error> for HttpError {
@@ -466,6 +580,19 @@ pub enum InvalidBaseUrl {
     /// User name, password, query or fragment have no place in a base address.
     #[error("it contains more than a host, a port and a path")]
     TooMuch,
+}
+
+impl Localized for InvalidBaseUrl {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NotAUrl => "no es una dirección web",
+            Self::InTheClear => {
+                "no es https (http solo se permite dentro de esta misma máquina, porque el token viaja hasta allí)"
+            }
+            Self::TooMuch => "contiene más que un host, un puerto y una ruta",
+        }
+        .to_owned()
+    }
 }
 
 impl BaseUrl {

@@ -30,8 +30,8 @@ use self::rows::{
 };
 use crate::agent::AgentId;
 use crate::guard::{Certainty, Consent, Stale};
+use crate::language::Language;
 use crate::outcome::Outcome;
-use crate::reply::Language;
 use crate::wolkvox::CallReport;
 
 /// How long an answer is waited for. Discord wants the first one within 3 s.

@@ -1,5 +1,6 @@
 //! The log: to standard output, in one format, through one filter.
 
+use crate::language::Localized;
 use std::fmt::{self, Debug, Write as _};
 use std::str::FromStr;
 
@@ -13,7 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::discord::markdown::is_direction_mark;
+use crate::text::is_direction_mark;
 
 /// The target of audit records. They are logged at `info` unless the filter names this target itself.
 pub const AUDIT: &str = "audit";
@@ -37,6 +38,13 @@ pub struct Filter(Targets);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a log filter")]
 pub struct InvalidFilter;
+
+impl Localized for InvalidFilter {
+    fn spanish(&self) -> String {
+        let Self = self;
+        "no es un filtro de registro".to_owned()
+    }
+}
 
 impl FromStr for Filter {
     type Err = InvalidFilter;

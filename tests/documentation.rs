@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use wolkvox_bot::config::VARIABLES;
-use wolkvox_bot::reply::{self, Language};
+use wolkvox_bot::language::Language;
+use wolkvox_bot::reply;
 
 const ENGLISH: &str = "README.md";
 const SPANISH: &str = ".github/README.es.md";

@@ -10,8 +10,9 @@ use wolkvox_bot::access::Denial;
 use wolkvox_bot::agent::AgentId;
 use wolkvox_bot::directory::Name;
 use wolkvox_bot::guard::{Certainty, Conflict, Stale};
+use wolkvox_bot::language::Language;
 use wolkvox_bot::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
-use wolkvox_bot::reply::{self, Agent, Language};
+use wolkvox_bot::reply::{self, Agent};
 
 use crate::support::bot::World;
 use crate::support::discord::{Actor, second_supervisor, stranger, supervisor};

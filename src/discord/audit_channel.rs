@@ -12,11 +12,11 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::markdown::width;
 use super::rest::{Rest, RestError};
 use crate::net::error_chain;
 use crate::reply::MAX_MESSAGE;
 use crate::retry::{Backoff, retry};
+use crate::text::width;
 
 /// How many lines may wait.
 const WAITING: usize = 10_000;

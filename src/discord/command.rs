@@ -4,7 +4,8 @@ use serenity::builder::{CreateCommand, CreateCommandOption};
 use serenity::model::application::CommandOptionType;
 
 use crate::agent::AgentId;
-use crate::reply::{self, Language};
+use crate::language::Language;
+use crate::reply;
 
 /// The command's name, in every language.
 pub(super) const NAME: &str = "mute";

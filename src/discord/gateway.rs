@@ -4,6 +4,7 @@
 //! a wrong token and wakes up twice a second; its `Shard` can't be read from outside the crate, and its TLS carries
 //! known vulnerabilities. The protocol is small when only interactions are wanted, so it is spoken here.
 
+use crate::language::Localized;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -69,6 +70,18 @@ pub enum GatewayError {
     /// No ready connection for too long.
     #[error("Discord's gateway could not be reached for {} s", .0.as_secs())]
     Unreachable(Duration),
+}
+
+impl Localized for GatewayError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Token => "Discord ya no acepta DISCORD_TOKEN".to_owned(),
+            Self::Closed(code) => format!("Discord cerró la conexión definitivamente, con el código {code}"),
+            Self::Unreachable(after) => {
+                format!("no hubo conexión con Discord durante {} s", after.as_secs())
+            }
+        }
+    }
 }
 
 /// A session that can be resumed.

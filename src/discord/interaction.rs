@@ -11,7 +11,7 @@ use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId}
 
 use super::command;
 use crate::agent::{AgentId, InvalidAgentId};
-use crate::reply::Language;
+use crate::language::Language;
 
 /// The beginning of the id of the button "go on"; the guarded command's id follows.
 const GO_ON: &str = "go-on:";

@@ -5,7 +5,6 @@ mod command;
 mod gateway;
 mod handler;
 mod interaction;
-pub(crate) mod markdown;
 mod mute;
 pub mod permissions;
 mod response;

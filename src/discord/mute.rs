@@ -21,10 +21,11 @@ use crate::audit;
 use crate::clock::{Deadline, Moment};
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict, Consent, Reservation, Stale, stands_in_the_way};
+use crate::language::Language;
 use crate::net::error_chain;
 use crate::outcome::{NotSent, Outcome, Unknown};
 use crate::record::{Begun, Command, LastToggle, OtherToggle, Ownership, Stage, Unavailable};
-use crate::reply::{self, Agent, Before, Language};
+use crate::reply::{self, Agent, Before};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{CallReport, QueuedCall};
 

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::interaction::{Callback, go_on_id};
 use super::rest::{Rest, RestError};
 use crate::clock::{Deadline, Moment};
+use crate::language::Language;
 use crate::limits::Limits;
 use crate::net::{HttpError, error_chain};
-use crate::reply::{self, Language};
+use crate::reply;
 use crate::retry::{Backoff, Persistence, persist, retry};
 
 /// Discord's code for an interaction that has its first answer already: another copy of the bot was faster, or our

@@ -2,6 +2,7 @@
 //! what may be repeated differs. The bot makes so few requests that a rate limiter of its own would be idle;
 //! a 429 comes back with the time to wait.
 
+use crate::language::Localized;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -89,6 +90,22 @@ pub enum RestError {
     /// An answer that can't be read.
     #[error("Discord's answer can't be read: {0}")]
     Unreadable(String),
+}
+
+impl Localized for RestError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Refused { status, code: Some(code), .. } => {
+                format!("Discord respondió HTTP {status} con el código {code}")
+            }
+            Self::Refused { status, code: None, .. } => format!("Discord respondió HTTP {status}"),
+            Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
+            Self::NotDiscord(status) => format!(
+                "otra cosa respondió en lugar de Discord, con HTTP {status}; quizá un proxy en el camino pide iniciar sesión"
+            ),
+            Self::Unreadable(why) => format!("no se puede leer la respuesta de Discord: {why}"),
+        }
+    }
 }
 
 impl RestError {

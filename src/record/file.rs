@@ -1,5 +1,6 @@
 //! Opening the file: whether it is sound and ours, its schema, and the locks that say who is alive.
 
+use crate::language::Localized;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -75,6 +76,44 @@ pub enum OpenError {
     /// Anything else.
     #[error("{0} can't be used ({1}). See to that, name another file, or set it to off to keep nothing on disk")]
     Other(PathBuf, String),
+}
+
+impl Localized for OpenError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Directory(path) => {
+                let path = path.display();
+                format!("{path} es un directorio. Nombra un archivo dentro de él, por ejemplo {path}/wolkvox-bot.db")
+            }
+            Self::NoFolder(path) => {
+                format!("la carpeta de {} no existe. Créala o nombra un archivo en otro lugar", path.display())
+            }
+            Self::NotPermitted(path) => format!(
+                "no se puede escribir {}. Da permiso a este usuario para escribir el archivo y su carpeta, donde SQLite y \
+                 el bot crean archivos junto a él",
+                path.display()
+            ),
+            Self::NotARecord(path, why) => {
+                let path = path.display();
+                format!(
+                    "{path} está dañado o no es un archivo de estado de este bot ({why}). Se dejó como está: muévelo \
+                     junto con {path}-wal y {path}-shm, y el bot empieza uno nuevo, o nombra otro archivo"
+                )
+            }
+            Self::Newer(path, version) => format!(
+                "{} fue escrito por una versión más nueva del bot (su formato es {version}). Inicia esa versión o nombra \
+                 otro archivo",
+                path.display()
+            ),
+            Self::Locked(path) => {
+                format!("otro programa tiene bloqueado {}. Cierra ese programa o nombra otro archivo", path.display())
+            }
+            Self::Other(path, why) => format!(
+                "no se puede usar {} ({why}). Corrígelo, nombra otro archivo, o pon off para no guardar nada en disco",
+                path.display()
+            ),
+        }
+    }
 }
 
 /// A lock file, which is removed before it is unlocked.

@@ -10,7 +10,7 @@ use serenity::model::id::InteractionId;
 use super::{Command, LIFE, Me, Ownership, Stage};
 use crate::agent::AgentId;
 use crate::guard::Certainty;
-use crate::reply::Language;
+use crate::language::Language;
 use crate::wolkvox::CallReport;
 
 pub(super) fn write_command(transaction: &Transaction<'_>, me: &Me, command: &Command) -> rusqlite::Result<Ownership> {

@@ -1,6 +1,7 @@
 //! Listings: `GET information.php?api=...` with the same token. They take their turn like every call, and
 //! let waiting toggles go first.
 
+use crate::language::Localized;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::marker::PhantomData;
@@ -52,6 +53,17 @@ pub enum InformationError {
     /// An answer that can't be read.
     #[error("Wolkvox's answer (HTTP {0}) can't be read")]
     Unreadable(u16),
+}
+
+impl Localized for InformationError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::NoAnswer(error) if error.is_unconnected() => error.spanish(),
+            Self::NoAnswer(error) => format!("Wolkvox no respondió: {}", error.spanish()),
+            Self::Refused(rejected) => format!("Wolkvox lo rechazó con {}", rejected.code),
+            Self::Unreadable(status) => format!("no se puede leer la respuesta de Wolkvox (HTTP {status})"),
+        }
+    }
 }
 
 impl Wolkvox {

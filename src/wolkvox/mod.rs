@@ -9,6 +9,7 @@ mod information;
 mod mute;
 mod queue;
 
+use crate::language::Localized;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(4);
 pub const FIREWALL: &str = "Wolkvox's servers have a firewall of their own: the public IPv4 address that this machine, \
                             or its proxy, goes out with has to be entered for the operation, in Wolkvox Manager or by \
                             Wolkvox's support";
+/// [`FIREWALL`] in Spanish.
+pub const FIREWALL_IN_SPANISH: &str = "Los servidores de Wolkvox tienen su propio firewall: la dirección IPv4 pública con la que \
+                            sale esta máquina, o su proxy, debe estar registrada para la operación, en Wolkvox Manager o \
+                            por el soporte de Wolkvox";
 /// After how long the log speaks of it again.
 const FIREWALL_AGAIN: Duration = Duration::from_secs(10 * 60);
 
@@ -77,6 +82,15 @@ pub enum BuildError {
     /// The HTTP client can't be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
+}
+
+impl Localized for BuildError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Token => "el token de Wolkvox no se puede poner en un encabezado HTTP".to_owned(),
+            Self::Client(error) => error.spanish(),
+        }
+    }
 }
 
 impl Wolkvox {

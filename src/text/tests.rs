@@ -11,8 +11,9 @@ use super::{escape, escape_markdown, one_line, plain_text, truncate, width};
 use crate::agent::AgentId;
 use crate::directory::Name;
 use crate::guard::{Certainty, Conflict};
+use crate::language::Language;
 use crate::outcome::{Done, Outcome, Refusal, Rejected};
-use crate::reply::{self, Agent, Language, MAX_MESSAGE};
+use crate::reply::{self, Agent, MAX_MESSAGE};
 
 #[test]
 fn what_discord_would_read_as_more_than_text_is_escaped() {
