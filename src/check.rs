@@ -12,7 +12,7 @@ use crate::language::Language;
 use crate::language::Localized as _;
 use crate::net::{self, BaseUrl, ClientError, Proxy, Tls, error_chain};
 use crate::outcome::Refusal;
-use crate::record::{Record, Status};
+use crate::journal::{self, Status};
 use crate::telemetry::OneLine;
 use crate::wolkvox::{FIREWALL, FIREWALL_IN_SPANISH, InformationError, TokenInfo, Wolkvox};
 
@@ -138,7 +138,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
             "Wolkvox: sin revisar; corrige antes las variables WOLKVOX_, como se dijo arriba",
         )?,
     }
-    record(draft.state_file.as_deref(), &mut report)?;
+    state_file(draft.state_file.as_deref(), &mut report)?;
     if let Some(application) = application {
         let to_invite = report.pick("To invite the bot to a server", "Para invitar al bot a un servidor");
         writeln!(report.out, "\n{to_invite}: {}", application.invite_link())?;
@@ -147,24 +147,26 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
 }
 
 /// The file that outlives the process. It is not made if it is not there yet.
-fn record(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
+fn state_file(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
     let Some(path) = path else {
         return report.ok(
-            "Record: off (STATE_FILE), so what was promised is lost if the bot is killed",
+            "State file: off (STATE_FILE), so what was promised is lost if the bot is killed",
             "Archivo de estado: off (STATE_FILE), así que lo prometido se pierde si el bot se cae",
         );
     };
-    match Record::inspect(path) {
-        Ok(Status { open_commands, .. }) => {
-            let path = path.display();
-            report.ok(
-                format!("Record: {path} can be written; commands open: {open_commands}"),
-                format!("Archivo de estado: se puede escribir {path}; comandos abiertos: {open_commands}"),
-            )
-        }
+    let shown = path.display();
+    match journal::inspect(path) {
+        Ok(Status::Free { unfinished }) => report.ok(
+            format!("State file: {shown} can be written; unfinished commands: {unfinished}"),
+            format!("Archivo de estado: se puede escribir {shown}; comandos sin terminar: {unfinished}"),
+        ),
+        Ok(Status::InUse) => report.ok(
+            format!("State file: {shown} is in use by another process, as by a bot that runs"),
+            format!("Archivo de estado: otro proceso está usando {shown}, como un bot en marcha"),
+        ),
         Err(error) => {
             let spanish = error.spanish();
-            report.fail(format!("Record: STATE_FILE: {error}."), format!("Archivo de estado: STATE_FILE: {spanish}."))
+            report.fail(format!("State file: STATE_FILE: {error}."), format!("Archivo de estado: STATE_FILE: {spanish}."))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use unicode_normalization::UnicodeNormalization as _;
@@ -23,7 +24,7 @@ const MAX_TYPED: usize = 64;
 const MAX_WORDS: usize = 8;
 
 /// An agent's name as it can be shown: plain text on one line, not too long, never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name(String);
 
 impl Name {

@@ -4,13 +4,13 @@
 
 use std::fmt::Display;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A language that the bot speaks.
 ///
 /// It is decoded from Discord's locales.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "String", into = "&'static str")]
 pub enum Language {
     /// For everybody whose language the bot doesn't speak.
     #[default]
@@ -25,6 +25,12 @@ impl From<String> for Language {
     fn from(locale: String) -> Self {
         let speaks = |language: &Self| language.locales().contains(&locale.as_str());
         Self::ALL.into_iter().find(speaks).unwrap_or_default()
+    }
+}
+
+impl From<Language> for &'static str {
+    fn from(language: Language) -> Self {
+        language.locales().first().copied().unwrap_or("en")
     }
 }
 

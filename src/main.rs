@@ -132,7 +132,7 @@ fn run(runtime: &Runtime) -> ExitCode {
                     (told, exit_code(error.only_a_person_can_mend()))
                 })?;
                 let telling = tokio::spawn(tell_systemd(app.state()));
-                let ended = app.logging_to(log.0.clone()).run(shutdown).await;
+                let ended = app.run(shutdown).await;
                 let _ = timeout(PATIENCE, telling).await;
                 ended.map_err(|error| (error.in_language(language), exit_code(error.only_a_person_can_mend())))
             })
@@ -220,6 +220,7 @@ async fn tell_systemd(mut state: watch::Receiver<State>) {
     loop {
         let told: &[u8] = match *state.borrow_and_update() {
             State::Starting => b"STATUS=Connecting to Discord",
+            State::Standby => b"READY=1\nSTATUS=Standing by: another process has the file that STATE_FILE names",
             State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
             State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
             State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",

@@ -49,11 +49,14 @@ async fn after_the_machine_slept_nothing_is_sent_that_is_too_old() {
     let mut variables = variables(&discord, &wolkvox);
     variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
     variables.insert("WALL_CLOCK_OFFSET", offset.to_str().unwrap().to_owned());
+    variables.insert("RUST_LOG", "debug".to_owned());
     let mut process = Process::start(&variables, &[]);
+    let log = process.log.clone();
     let test = async {
         let (first, held) = held_call(&discord, &wolkvox).await;
         let second = discord.mute(&supervisor(), 1002);
-        discord.until_acknowledged(second).await;
+        let acknowledged = |line: &String| line.contains("acknowledged") && line.contains(&second.to_string());
+        log.until("the second one waits", |log| log.lines().iter().any(acknowledged)).await;
         std::fs::write(&offset, "961").unwrap();
         held.notify_one();
         let text = discord.reply(second).await;

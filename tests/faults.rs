@@ -83,8 +83,6 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
     let impatient = |config: &mut Config| {
         config.wolkvox.timeout = Duration::from_secs(1);
         config.limits.first_answer = Duration::from_millis(600);
-        config.limits.silence = Duration::from_millis(150);
-        config.limits.late_answer = Duration::from_secs(2);
         config.limits.look_again = Duration::from_millis(500);
         config.limits.delivery = Duration::from_secs(90);
         config.limits.last_words = Duration::from_secs(60);

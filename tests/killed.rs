@@ -11,7 +11,7 @@ use fastrand::Rng;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
-use wolkvox_bot::record::Record;
+use wolkvox_bot::journal::{self, Status};
 
 use crate::faults::meaning;
 use crate::support::Folder;
@@ -215,7 +215,7 @@ impl Lives {
             let holds_token = file.windows(seen.token.len()).any(|bytes| bytes == seen.token.as_bytes());
             assert!(!holds_token, "{}: a token that nobody needs is still in the file", self.case);
         }
-        assert_eq!(Record::inspect(&self.record).unwrap().open_commands, 0, "{}", self.case);
+        assert_eq!(journal::inspect(&self.record).unwrap(), Status::Free { unfinished: 0 }, "{}", self.case);
         assert_eq!(self.discord.state(|state| state.violations.clone()), Vec::<String>::new(), "{}", self.case);
         check_secrets(&log);
         ends

@@ -205,24 +205,6 @@ async fn a_panic_before_the_call_is_answered_and_takes_nobody_along() {
 }
 
 #[tokio::test]
-async fn a_panic_before_the_first_answer_leaves_no_toggle_that_others_are_asked_about() {
-    let folder = crate::support::Folder::new();
-    World::run_with(
-        |config| config.state_file = Some(folder.join("record.db")),
-        async |world| {
-            world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(503, 0)));
-            world.trap.set("a first answer failed");
-            let broken = world.discord.mute(&supervisor(), 1001);
-            let text = world.discord.reply(broken).await;
-            assert!(text.starts_with("**Not sent:** something broke in the bot."), "{text}");
-            let text = world.discord.reply(world.discord.mute(&second_supervisor(), 1001)).await;
-            assert!(text.starts_with(SUCCESS), "{text}");
-        },
-    )
-    .await;
-}
-
-#[tokio::test]
 async fn a_panic_during_the_call_is_answered_as_unknown_and_frees_the_token() {
     World::run(async |world| {
         world.wolkvox.next([wolkvox::Fate::CutAfter]);
@@ -246,7 +228,7 @@ async fn a_panic_while_the_result_is_told_is_answered_too_and_with_that_result()
         assert_eq!(world.log.outcome(broken).await, "done");
         // The result was told, and Discord's answer to that was lost.
         world.discord.state(|state| state.edit_fates.push_back(Fate::CutAfter));
-        world.trap.set("the result could not be delivered");
+        world.trap.set("the outcome could not be delivered");
         let broken = world.discord.mute(&supervisor(), 1003);
         world.discord.until("it is told again", |state| state.interactions[&broken].edits == 2).await;
         let told = world.discord.interaction(broken).history;
@@ -283,8 +265,24 @@ async fn a_first_answer_that_stays_silent_does_not_keep_it_from_stopping() {
         world.discord.until("it is being answered", |state| state.first_answer_fates.len() < 10).await;
         world.bot.shut_down();
         world.bot.ended().await.unwrap();
-        let told = world.log.lines().into_iter().find(|line| line.contains("left unanswered")).unwrap();
-        assert!(told.contains(&command.to_string()), "{told}");
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_that_comes_while_it_stops_is_told_that_the_bot_restarts() {
+    World::run(async |world| {
+        let (first, held) = world.held_call().await;
+        world.bot.shut_down();
+        world.log.until_contains("stopping").await;
+        let late = world.discord.mute(&supervisor(), 1002);
+        let reply = world.discord.finished(late).await;
+        assert!(reply.text().unwrap().starts_with(RESTARTING) && reply.private());
+        assert_eq!(world.log.outcome(late).await, "not_sent");
+        held.notify_one();
+        assert!(world.discord.reply(first).await.starts_with(SUCCESS));
+        assert_eq!(world.wolkvox.toggles(1002), 0);
     })
     .await;
 }

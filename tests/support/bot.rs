@@ -185,12 +185,19 @@ enum Life {
 
 impl Bot {
     pub fn start(config: Config) -> Self {
+        let bot = Self { life: RefCell::new(Life::Stopped), shutdown: RefCell::default() };
+        bot.begin(config);
+        bot
+    }
+
+    fn begin(&self, config: Config) {
         let (shutdown, asked) = oneshot::channel::<()>();
         let app = App::build(config).unwrap();
         let task = tokio::spawn(app.run(async {
             let _ = asked.await;
         }));
-        Self { life: RefCell::new(Life::Running(task)), shutdown: RefCell::new(Some(shutdown)) }
+        self.life.replace(Life::Running(task));
+        self.shutdown.replace(Some(shutdown));
     }
 
     pub fn shut_down(&self) {
@@ -284,6 +291,13 @@ impl World {
             end = world.bot.ended_unasked() => panic!("the bot ended in the middle of the test: {end}"),
         }
         world.settle().await;
+    }
+
+    /// Starts the bot again, after it ended.
+    pub fn restart(&self, change: impl FnOnce(&mut Config)) {
+        let mut config = draft(&self.discord, &self.wolkvox).finish().unwrap();
+        change(&mut config);
+        self.bot.begin(config);
     }
 
     pub async fn held_call(&self) -> (u64, Arc<Notify>) {
