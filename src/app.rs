@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
@@ -35,7 +34,6 @@ pub struct App {
     rest: Arc<Rest>,
     wolkvox: Wolkvox,
     record: Record,
-    log: Option<Backlog>,
     state: watch::Sender<State>,
 }
 
@@ -44,6 +42,8 @@ pub struct App {
 pub enum State {
     /// It is on its way to Discord for the first time.
     Starting,
+    /// Another process has the state file; this one takes over when it ends.
+    Standby,
     /// The command is registered, and commands come in.
     Ready,
     /// The connection that commands come in through is lost, and made anew.
@@ -256,18 +256,12 @@ impl App {
         let rest = Arc::new(Rest::new(&config.discord, &tls)?);
         let wolkvox = Wolkvox::new(&config.wolkvox, &tls)?;
         let record = config.state_file.as_deref().map_or(Ok(Record::off()), Record::open)?;
-        Ok(Self { config, rest, wolkvox, record, log: None, state: watch::Sender::new(State::Starting) })
+        Ok(Self { config, rest, wolkvox, record, state: watch::Sender::new(State::Starting) })
     }
 
     /// What it is doing, from now until it has ended.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
-    }
-
-    /// With a log whose audit records are written before the record forgets a command.
-    #[must_use]
-    pub fn logging_to(self, log: Backlog) -> Self {
-        Self { log: Some(log), ..self }
     }
 
     /// Runs until `shutdown` completes: then takes no more commands, finishes the call under way, answers the
@@ -282,7 +276,7 @@ impl App {
             () = &mut shutdown => return Ok(()),
             started = self.start() => started?,
         }
-        let Self { config, rest, wolkvox, record, log, state } = self;
+        let Self { config, rest, wolkvox, record, state } = self;
         let enter = |next| {
             state.send_if_modified(|state| {
                 let news = *state != next && *state != State::Stopping;
@@ -309,7 +303,6 @@ impl App {
             directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory, stop.clone())),
             visibility: config.visibility,
             record: record.clone(),
-            log,
             audit_channel,
             limits,
             stop: stop.clone(),

@@ -32,4 +32,5 @@ mod record;
 mod startup;
 mod stopping;
 mod support;
+mod systemd;
 mod tls;

@@ -810,20 +810,3 @@ async fn a_toggle_of_long_ago_is_in_a_log_even_if_the_next_process_dies_before_i
     drop(last);
     place.clear();
 }
-
-#[tokio::test]
-async fn what_nobody_can_be_told_any_more_is_not_forgotten_before_the_log_has_it() {
-    let place = Place::new().await;
-    let command = interrupted_long_ago(&place).await;
-    let connection = rusqlite::Connection::open(place.folder.join("record.db")).unwrap();
-    connection.execute_batch("UPDATE commands SET token = ''").unwrap();
-    drop(connection);
-    let (mut next, _unread) = Process::start_unread(&place.variables, &[], false);
-    next.runs(place.discord.until_ready(1)).await;
-    place.kill(next).await;
-    let mut last = place.start();
-    let log = last.log.clone();
-    assert_eq!(last.runs(log.outcome_in_text(command)).await, "unknown");
-    drop(last);
-    place.clear();
-}

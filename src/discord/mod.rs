@@ -26,7 +26,6 @@ pub use rest::{
 };
 
 use crate::access::Allowlist;
-use crate::backlog::Backlog;
 use crate::directory::Directory;
 use crate::guard::RecentToggles;
 use crate::limits::Limits;
@@ -61,8 +60,6 @@ pub struct Context {
     pub visibility: Visibility,
     /// What outlives the process.
     pub record: Record,
-    /// Where the log waits to be written, if it does.
-    pub log: Option<Backlog>,
     /// Where toggles are posted too.
     pub audit_channel: Option<AuditChannel>,
     /// How long things may take.

@@ -34,8 +34,6 @@ const OTHER_COPY: Duration = Duration::from_secs(1);
 
 /// How old the toggle before may be for a reply to name it.
 const BEFORE: Duration = Duration::from_secs(12 * 60 * 60);
-/// How long a log that nobody reads is waited for before the record forgets a command.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), LOOK_PAUSE);
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
@@ -609,11 +607,7 @@ async fn deliver(context: &Context, interaction: &Interaction, received: Moment,
     );
 }
 
-/// Forgets a command whose audit record is with the log: until that has written it, only the record knows of it.
 async fn finish(context: &Context, command: InteractionId) {
-    if let Some(log) = &context.log {
-        let _ = timeout(LOG_PATIENCE, log.written()).await;
-    }
     let _ = context.record.finish(command).await;
 }
 
