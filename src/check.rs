@@ -1,6 +1,6 @@
 //! `wolkvox-bot check`: goes through everything without touching a microphone.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use serenity::model::id::ChannelId;
@@ -38,9 +38,17 @@ impl<'a> Report<'a> {
         // It may hold names from Discord.
         let text = OneLine(text);
         if self.colour {
-            writeln!(self.out, "\x1b[{colour}m{mark:<5}\x1b[0m {text}")
+            self.print(&format!("\x1b[{colour}m{mark:<5}\x1b[0m {text}"))
         } else {
-            writeln!(self.out, "{mark:<5} {text}")
+            self.print(&format!("{mark:<5} {text}"))
+        }
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        match writeln!(self.out, "{text}") {
+            // A reader that has seen enough, as `head` has, changes nothing in the verdict.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written,
         }
     }
 
@@ -141,7 +149,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     state_file(draft.state_file.as_deref(), &mut report)?;
     if let Some(application) = application {
         let to_invite = report.pick("To invite the bot to a server", "Para invitar al bot a un servidor");
-        writeln!(report.out, "\n{to_invite}: {}", application.invite_link())?;
+        report.print(&format!("\n{to_invite}: {}", application.invite_link()))?;
     }
     Ok(!report.failed)
 }

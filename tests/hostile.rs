@@ -7,7 +7,7 @@ use serenity::model::id::ChannelId;
 use tokio::time::{sleep, timeout};
 use wolkvox_bot::config::Config;
 
-use crate::support::bot::World;
+use crate::support::bot::{Site, World};
 use crate::support::discord::{AUDIT_CHANNEL, Fate, Gateway, SessionStarts, State, supervisor};
 use crate::support::http::Answer;
 
@@ -250,19 +250,13 @@ async fn stopping_leaves_nobody_on_thinking_by_a_lost_answer() {
 
 #[tokio::test]
 async fn a_wall_clock_that_is_set_forward_keeps_no_result_back() {
-    use crate::support::bot::{Process, held_call, variables};
-    use crate::support::discord::Discord;
-    use crate::support::wolkvox::Wolkvox;
-
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let (_folder, library, offset) = crate::clock::wall_clock();
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
-    variables.insert("WALL_CLOCK_OFFSET", offset.to_str().unwrap().to_owned());
-    let mut process = Process::start(&variables, &[]);
+    let mut site = Site::new().await;
+    let offset = crate::clock::movable_clock(&mut site);
+    let discord = &site.discord;
+    let mut process = site.start();
     let log = process.log.clone();
     let test = async {
-        let (first, held) = held_call(&discord, &wolkvox).await;
+        let (first, held) = site.held_call().await;
         discord.state(|state| state.edit_fates.extend(vec![Fate::Refuse(503, 0); 3]));
         std::fs::write(&offset, "3600").unwrap();
         held.notify_one();

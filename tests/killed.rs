@@ -376,33 +376,6 @@ async fn after_a_power_failure_too_nothing_that_was_sent_is_said_not_to_have_bee
     assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
 }
 
-#[tokio::test]
-async fn an_audit_record_that_the_log_had_not_taken_is_written_in_the_next_life() {
-    let folder = Folder::new();
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("LOG_FORMAT", "json".to_owned());
-    variables.insert("STATE_FILE", folder.join("record.db").to_str().unwrap().to_owned());
-    let (mut killed, _unread) = Process::start_unread(&variables, &[], false);
-    let commands = killed.runs(async {
-        discord.until_ready(1).await;
-        let first = discord.mute(&supervisor(), 1001);
-        discord.reply(first).await;
-        // Meanwhile the first would be forgotten.
-        let second = discord.mute(&supervisor(), 1002);
-        discord.reply(second).await;
-        [first, second]
-    });
-    let commands = commands.await;
-    killed.signal("KILL");
-    killed.ended().await;
-    let mut next = Process::start(&variables, &[]);
-    let log = next.log.clone();
-    for command in commands {
-        assert_eq!(next.runs(log.outcome(command)).await, "done");
-    }
-}
-
 fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
     use discord::Fate;
 

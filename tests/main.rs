@@ -32,4 +32,5 @@ mod startup;
 mod state_file;
 mod stopping;
 mod support;
+mod systemd;
 mod tls;
