@@ -214,10 +214,10 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
             "**Não foi enviado:** o bot foi reiniciado. Nada mudou; tente novamente.",
         ),
         NotSent::NotRecorded => language.pick(
-            "**Not sent:** the bot can't write its record. Nothing has changed; try again, and tell your administrator.",
+            "**Not sent:** the bot can't write its state file. Nothing has changed; try again, and tell your administrator.",
             "**No se envió:** el bot no puede escribir su archivo de estado. Nada ha cambiado; inténtalo de nuevo y \
              avisa a tu administrador.",
-            "**Não foi enviado:** o bot não consegue gravar o seu registro. Nada mudou; tente novamente e avise o \
+            "**Não foi enviado:** o bot não consegue gravar o seu arquivo de estado. Nada mudou; tente novamente e avise o \
              administrador.",
         ),
         NotSent::WaitedTooLong => language.pick(

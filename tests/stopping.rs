@@ -7,7 +7,7 @@ use wolkvox_bot::config::Config;
 use wolkvox_bot::discord::GatewayError;
 
 use crate::support::bot::{Site, World};
-use crate::support::discord::{Fate, Order, TOKEN, second_supervisor, supervisor};
+use crate::support::discord::{Fate, Order, TOKEN, supervisor};
 use crate::support::shim;
 use crate::support::wolkvox::{self, SUCCESS};
 
