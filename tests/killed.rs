@@ -205,8 +205,10 @@ impl Lives {
             let audited = outcomes(&self.logs, *command);
             let audited: Vec<&str> = audited.iter().map(String::as_str).collect();
             match (seen.first.is_some(), told.as_slice(), audited.as_slice(), toggles) {
-                (true, ["done"], ["done"], 1) | (true, ["Unknown"], ["unknown"], 0 | 1) => {}
-                (true, ["Not sent"], ["not_sent"], 0) | (true, ["Not sent from here"], ["unacknowledged"], 0) => {}
+                // The log may lose an audit record to a kill.
+                (true, ["done"], ["done"] | [], 1) | (true, ["Unknown"], ["unknown"] | [], 0 | 1) => {}
+                (true, ["Not sent"], ["not_sent"] | [], 0) => {}
+                (true, ["Not sent from here"], ["unacknowledged"] | [], 0) => {}
                 // Some die before they write or send anything.
                 (false, [], [] | ["unacknowledged"], 0) => {}
                 lie => panic!("{}, agent {agent}: {lie:?}, {:?}\n{log}", self.case, seen.history),
@@ -517,6 +519,7 @@ async fn killed_again_and_again(seed: u64, bots: Bots) {
     };
     let waited = discord.until("everybody who was acknowledged is answered", is_answered);
     let waited = AssertUnwindSafe(waited).catch_unwind().await;
+    if waited.is_err() { for (n, log) in logs.iter().enumerate() { std::fs::write(format!("/tmp/fail-{case}-{n}.log"), log.text()).unwrap(); } }
     assert!(waited.is_ok(), "{case}: not answered:\n{}", unanswered());
     for process in &mut running {
         process.signal("TERM");
