@@ -14,11 +14,7 @@ use serenity::model::id::{ChannelId, GuildId, RoleId};
 use self::reader::Reader;
 use self::values::{both, localized};
 pub use self::variables::VARIABLES;
-use self::variables::{
-    AGENT_DIRECTORY, ALLOWED_ROLE_IDS, AUDIT_CHANNEL_ID, DISCORD_API_URL, DISCORD_GUILD_ID, DISCORD_TOKEN, HTTPS_PROXY,
-    LOG_FORMAT, NO_PROXY, REPLY_VISIBILITY, RUST_LOG, STATE_FILE, TOGGLE_GUARD_SECS, WOLKVOX_API_URL, WOLKVOX_SERVER,
-    WOLKVOX_TIMEOUT_SECS, WOLKVOX_TOKEN,
-};
+use self::variables::*;
 use crate::access::Allowlist;
 use crate::env_file::{self, EnvFile};
 use crate::language::Language;
@@ -137,16 +133,15 @@ impl Draft {
         let server = reader.get(WOLKVOX_SERVER, values::server_code);
         let wolkvox_token = reader.get(WOLKVOX_TOKEN, values::token);
         let [discord_token, wolkvox_token] = reader.in_their_places([discord_token, wolkvox_token]);
-        let timeout = reader.get(WOLKVOX_TIMEOUT_SECS, |value| values::seconds(value, &(1..=120)));
-        let toggle_guard = reader.get(TOGGLE_GUARD_SECS, |value| values::seconds(value, &(0..=600)));
+        let timeout = reader.get(WOLKVOX_TIMEOUT_SECS, values::seconds(1..=120));
+        let toggle_guard = reader.get(TOGGLE_GUARD_SECS, values::seconds(0..=600));
         let visibilities = [("public", discord::Visibility::Public), ("private", discord::Visibility::Private)];
-        let visibility = reader.get(REPLY_VISIBILITY, |value| values::choice(value, visibilities));
+        let visibility = reader.get(REPLY_VISIBILITY, values::choice(visibilities));
         let audit_channel = reader.optional(AUDIT_CHANNEL_ID, values::channel);
         let state_file = reader.value(STATE_FILE).unwrap_or_else(|| STATE_FILE.default.to_owned());
-        let agent_directory =
-            reader.get(AGENT_DIRECTORY, |value| values::choice(value, [("on", true), ("off", false)]));
+        let agent_directory = reader.get(AGENT_DIRECTORY, values::choice([("on", true), ("off", false)]));
         let formats = [("text", Format::Text), ("json", Format::Json)];
-        let log_format = reader.get(LOG_FORMAT, |value| values::choice(value, formats));
+        let log_format = reader.get(LOG_FORMAT, values::choice(formats));
         let log_filter = reader.get(RUST_LOG, |value| value.parse().map_err(localized));
         let discord_api = reader.get(DISCORD_API_URL, values::base_url);
         let except = reader.value(NO_PROXY).unwrap_or_default();
@@ -206,8 +201,8 @@ fn allowlist(reader: &mut Reader<'_>, guild: GuildId, roles: Vec<RoleId>) -> Opt
         reader.warn(
             &[DISCORD_GUILD_ID.name, ", ", ALLOWED_ROLE_IDS.name].concat(),
             both(
-                "no role is as old as the ids say, older than its server: the two are probably swapped",
-                "según los ID, los roles son más antiguos que su servidor, lo que es imposible: quizás los dos están \
+                "by their ids the roles are older than the server, which can't be: the two are probably swapped",
+                "según sus ID, los roles son más antiguos que el servidor, lo que no puede ser: quizás los dos están \
                  intercambiados",
             ),
             both("If so, put each in the place of the other", "Si es así, pon cada uno en el lugar del otro"),
@@ -224,11 +219,11 @@ fn doubts(reader: &mut Reader<'_>, state_file: &str) {
         reader.warn(
             WOLKVOX_SERVER.name,
             both(
-                format!("{server} has fewer digits than usual; is it {server:0>4}?"),
-                format!("{server} tiene menos cifras de lo usual; ¿es {server:0>4}?"),
+                format!("{server} has fewer than four digits: perhaps {server:0>4} is meant"),
+                format!("{server} tiene menos de cuatro cifras: quizás es {server:0>4}"),
             ),
             both(
-                "In YAML, put it between quotation marks, or leading zeros are lost",
+                "In YAML, put it between quotation marks, or its leading zeros are lost",
                 "En YAML, ponlo entre comillas: si no, se pierden los ceros iniciales",
             ),
         );

@@ -63,22 +63,20 @@ impl<'a> Reader<'a> {
     fn foreign_lines(&mut self) {
         let remedy =
             both("Write NAME=value, or # before a comment", "Escribe NOMBRE=valor, o # antes de un comentario");
-        let (ours, foreign): (Vec<_>, Vec<_>) =
-            self.file.others.iter().partition(|(_, line)| Variable::meant_by_line(line).is_some());
-        for (number, line) in ours {
-            let problem = both(
-                format!("line {number} of .env can't be read"),
-                format!("no se puede leer la línea {number} de .env"),
-            );
-            self.report(Variable::meant_by_line(line).as_slice(), problem, remedy.clone());
+        let mut foreign = Vec::new();
+        for (number, line) in &self.file.others {
+            let Some(variable) = Variable::meant_by_line(line) else {
+                foreign.push(number.to_string());
+                continue;
+            };
+            let english = format!("line {number} of .env can't be read");
+            let problem = both(english, format!("no se puede leer la línea {number} de .env"));
+            self.report(&[variable], problem, remedy.clone());
         }
-        if let [(first, _), more @ ..] = &foreign[..] {
-            // A certificate has dozens.
-            let more = if more.is_empty() { String::new() } else { format!(" (+{})", more.len()) };
-            let problem = both(
-                format!("line {first}{more} can't be read and is left out"),
-                format!("la línea {first}{more} no se puede leer y se omite"),
-            );
+        if !foreign.is_empty() {
+            let lines = foreign.join(", ");
+            let english = format!("what can't be read is left out: line {lines}");
+            let problem = both(english, format!("se omite lo que no se puede leer: línea {lines}"));
             self.warn(env_file::NAME, problem, remedy);
         }
     }
@@ -109,26 +107,24 @@ impl<'a> Reader<'a> {
         let names = required.map(|variable| variable.name).collect::<Vec<_>>();
         let absent = error.kind() == ErrorKind::NotFound && !directory.join(TEXT_NAME).exists();
         let [problem, remedy] = file_fault(error, directory, &names.join(", "));
-        if missing == 0 {
+        match (missing, absent) {
+            (0, true) => {}
             // Nobody needs the file, but there may be more in it.
-            if !absent {
-                self.warn(env_file::NAME, problem, remedy);
-            }
-        } else if absent && missing < names.len() {
-            let folder = directory.display();
-            self.hint(
-                format!("Only the environment was read: there is no file .env in {folder}."),
-                format!("Solo se leyeron las variables de entorno: no hay un archivo .env en {folder}."),
-            );
-        } else {
-            let problem = self.problem(env_file::NAME, problem, remedy);
-            self.problems.problems.push(problem);
-            self.tell_missing = false;
-            if absent {
-                self.hint(
-                    "To look around first, without any credentials: cargo run --example sandbox",
-                    "Para probarlo antes, sin credenciales: cargo run --example sandbox",
-                );
+            (0, false) => self.warn(env_file::NAME, problem, remedy),
+            (some, true) if some < names.len() => self.hint(
+                format!("Only the environment was read: there is no file .env in {}.", directory.display()),
+                format!("Solo se leyeron las variables de entorno: no hay un archivo .env en {}.", directory.display()),
+            ),
+            _ => {
+                let problem = self.problem(env_file::NAME, problem, remedy);
+                self.problems.problems.push(problem);
+                self.tell_missing = false;
+                if absent {
+                    self.hint(
+                        "To look around first, without any credentials: cargo run --example sandbox",
+                        "Para probarlo antes, sin credenciales: cargo run --example sandbox",
+                    );
+                }
             }
         }
     }
@@ -217,11 +213,8 @@ impl<'a> Reader<'a> {
         } else {
             return tokens.map(|token| token.map(SecretString::from));
         };
-        let remedy = match variables {
-            [one] => one.remedy(),
-            _ => both("Put each in the place of the other", "Pon cada uno en el lugar del otro"),
-        };
-        self.report(variables, problem, remedy);
+        let swap = both("Put each in the place of the other", "Pon cada uno en el lugar del otro");
+        self.report(variables, problem, if let [one] = variables { one.remedy() } else { swap });
         let [discord, wolkvox] = tokens.map(|token| token.map(SecretString::from));
         let kept = |variable| !variables.contains(&variable);
         [discord.filter(|_| kept(DISCORD_TOKEN)), wolkvox.filter(|_| kept(WOLKVOX_TOKEN))]

@@ -102,14 +102,12 @@ fn not_ids(wrong: &[(usize, &str)]) -> Both {
         |(number, text): &(usize, &str)| if is_harmless(text) { format!("\"{text}\"") } else { format!("#{number}") };
     let labels = wrong.iter().map(label).collect::<Vec<_>>().join(", ");
     let [not, no] = match labels.contains("e+") {
-        true => {
-            ["quoted in YAML it stays a number of all its digits", "entre comillas, YAML conserva todas sus cifras"]
-        }
-        false => ["not a name", "no el nombre"],
+        true => ["; quoted in YAML it stays a number of all its digits", "; entre comillas, YAML conserva sus cifras"],
+        false => [", not a name", ", no el nombre"],
     };
     both(
-        format!("it is not an id ({labels}): that is a number of 17 to 20 digits, {not}"),
-        format!("no es un ID ({labels}): se escribe el número de 17 a 20 dígitos, {no}"),
+        format!("it is not an id ({labels}): that is a number of 17 to 20 digits{not}"),
+        format!("no es un ID ({labels}): se escribe el número de 17 a 20 dígitos{no}"),
     )
 }
 
@@ -147,21 +145,20 @@ fn code(value: &str) -> Option<String> {
     (plain && (1..=16).contains(&code.len())).then(|| code.to_owned())
 }
 
-pub(super) fn seconds(value: &str, range: &RangeInclusive<u64>) -> Result<Duration, Both> {
-    let seconds = value.parse().ok().filter(|seconds| range.contains(seconds));
-    let (min, max) = (range.start(), range.end());
-    seconds.map(Duration::from_secs).ok_or_else(|| {
-        both(
-            format!("it is not a whole number from {min} to {max}"),
-            format!("no es un número entero de {min} a {max}"),
-        )
-    })
+pub(super) fn seconds(range: RangeInclusive<u64>) -> impl FnOnce(&str) -> Result<Duration, Both> {
+    let [english, spanish] = ["it is not a whole number from", "no es un número entero de"];
+    let (min, max) = (*range.start(), *range.end());
+    let problem = both(format!("{english} {min} to {max}"), format!("{spanish} {min} a {max}"));
+    move |value| value.parse().ok().filter(|given| range.contains(given)).map(Duration::from_secs).ok_or(problem)
 }
 
-pub(super) fn choice<T: Copy>(value: &str, choices: [(&str, T); 2]) -> Result<T, Both> {
-    let [(first, _), (second, _)] = choices;
-    let found = choices.iter().find(|(word, _)| value.eq_ignore_ascii_case(word)).map(|(_, choice)| *choice);
-    found.ok_or_else(|| both(format!("it is neither {first} nor {second}"), format!("no es ni {first} ni {second}")))
+pub(super) fn choice<T: Copy>(choices: [(&str, T); 2]) -> impl FnOnce(&str) -> Result<T, Both> {
+    let [(first, one), (second, other)] = choices;
+    move |value| match value.to_ascii_lowercase() {
+        word if word == first => Ok(one),
+        word if word == second => Ok(other),
+        _ => Err(both(format!("it is neither {first} nor {second}"), format!("no es ni {first} ni {second}"))),
+    }
 }
 
 pub(super) fn base_url(value: &str) -> Result<BaseUrl, Both> {
