@@ -275,7 +275,7 @@ async fn an_env_file_that_others_may_read_and_one_that_does_not_count_are_pointe
     std::fs::write(&file, lines.collect::<String>() + "RUST_LOG=info\n").unwrap();
     for (mode, locale, open) in [
         (0o600, "C", ""),
-        (0o644, "C", "warn  .env: other users of this machine may read or change it"),
+        (0o604, "C", "warn  .env: other users of this machine may read or change it"),
         (0o620, "es_CO", "aviso .env: otros usuarios de esta máquina pueden leerlo o cambiarlo"),
     ] {
         std::fs::set_permissions(&file, Mode::from_mode(mode)).unwrap();

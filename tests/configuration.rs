@@ -146,8 +146,8 @@ fn each_wrong_value_is_refused_and_a_possible_secret_never_shown() {
                 assert!(!problems.to_string().contains(value), "{name}={value}: {problems}");
             }
         }
-        // A token in the wrong line.
-        for secret in [discord::TOKEN, wolkvox::TOKEN, HEX] {
+        // A token or a password in the wrong line.
+        for secret in [discord::TOKEN, wolkvox::TOKEN, HEX, "s3cret", "correcthorsebatterystaple"] {
             let problems = told(draft(&[(name, secret)])).join(" ");
             assert!(!problems.contains(secret), "{name}: {problems}");
         }

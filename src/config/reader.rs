@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         let missing = required.clone().filter(|variable| self.value(*variable).is_none()).count();
         let names = required.map(|variable| variable.name).collect::<Vec<_>>();
         let absent = error.kind() == ErrorKind::NotFound && !directory.join(TEXT_NAME).exists();
-        let [problem, remedy] = file_fault(error, directory, &names.join(", "));
+        let [problem, remedy] = file_fault(error, directory);
         match (missing, absent) {
             (0, true) => {}
             // Nobody needs the file, but there may be more in it.
@@ -120,9 +120,16 @@ impl<'a> Reader<'a> {
                 self.problems.problems.push(problem);
                 self.tell_missing = false;
                 if absent {
+                    let names = names.join(", ");
                     self.hint(
-                        "To look around first, without any credentials: cargo run --example sandbox",
-                        "Para probarlo antes, sin credenciales: cargo run --example sandbox",
+                        format!(
+                            "Without a file, set these in the environment: {names}.\n\
+                             To look around first, without any credentials: cargo run --example sandbox"
+                        ),
+                        format!(
+                            "Sin archivo, define estas variables de entorno: {names}.\n\
+                             Para probarlo antes, sin credenciales: cargo run --example sandbox"
+                        ),
                     );
                 }
             }
@@ -250,23 +257,23 @@ impl<'a> Reader<'a> {
 const TEXT_NAME: &str = ".env.txt";
 
 /// Why nothing is known of the file's contents, and the remedy.
-fn file_fault(error: &io::Error, directory: &Path, required: &str) -> [Both; 2] {
+fn file_fault(error: &io::Error, directory: &Path) -> [Both; 2] {
     let path = directory.join(env_file::NAME);
     let (path, folder) = (path.display(), directory.display());
-    let [absent, ausente] =
-        [format!("there is no such file in {folder}"), format!("no existe ese archivo en {folder}")];
+    let absent = both(format!("there is no such file in {folder}"), format!("no existe ese archivo en {folder}"));
     let (problem, english, spanish) = match error.kind() {
         ErrorKind::NotFound if directory.join(TEXT_NAME).exists() => (
-            both(absent + ", but one with the name .env.txt", ausente + ", pero sí uno llamado .env.txt"),
+            both(
+                format!("{}, but one with the name .env.txt", absent[0]),
+                format!("{}, pero sí uno llamado .env.txt", absent[1]),
+            ),
             "Rename it to .env (Windows hides the .txt as long as \"File name extensions\" is off)",
             "Cámbiale el nombre a .env (Windows oculta el .txt si no muestra \"Extensiones de nombre de archivo\")",
         ),
         ErrorKind::NotFound => (
-            [absent, ausente],
-            "Copy .env.example to .env there and fill it in, or start wolkvox-bot in the directory that has the file. \
-             Without a file, set these in the environment: ",
-            "Copia .env.example como .env allí y llénalo, o inicia wolkvox-bot en el directorio donde está el archivo. \
-             Sin archivo, define estas variables de entorno: ",
+            absent,
+            "Copy .env.example to .env there and fill it in, or start wolkvox-bot in the directory that has the file",
+            "Copia .env.example como .env allí y llénalo, o inicia wolkvox-bot en el directorio donde está el archivo",
         ),
         ErrorKind::IsADirectory => (
             both(format!("{path} is a directory, not a file"), format!("{path} es un directorio, no un archivo")),
@@ -278,12 +285,14 @@ fn file_fault(error: &io::Error, directory: &Path, required: &str) -> [Both; 2] 
             "Save it with the encoding UTF-8 in your editor",
             "Guárdalo con la codificación UTF-8 en tu editor",
         ),
-        kind => (
-            both(format!("{path} can't be read ({kind})"), format!("no se puede leer {path} ({kind})")),
-            "Make the file and its directory readable for the user that runs wolkvox-bot",
-            "Da permiso de lectura del archivo y su directorio al usuario que ejecuta wolkvox-bot",
-        ),
+        kind => {
+            let reason = if kind == ErrorKind::PermissionDenied { "permiso denegado" } else { &kind.to_string() };
+            (
+                both(format!("{path} can't be read ({kind})"), format!("no se puede leer {path} ({reason})")),
+                "Make the file and its directory readable for the user that runs wolkvox-bot",
+                "Da permiso de lectura del archivo y su directorio al usuario que ejecuta wolkvox-bot",
+            )
+        }
     };
-    let required = if english.ends_with(": ") { required } else { "" };
-    [problem, both([english, required].concat(), [spanish, required].concat())]
+    [problem, both(english, spanish)]
 }
