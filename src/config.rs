@@ -13,8 +13,8 @@ use serenity::model::id::{ChannelId, GuildId, RoleId};
 
 use self::reader::Reader;
 use self::values::{both, localized};
-pub use self::variables::VARIABLES;
 use self::variables::*;
+pub use self::variables::{VARIABLES, Variable};
 use crate::access::Allowlist;
 use crate::env_file::{self, EnvFile};
 use crate::language::Language;
@@ -99,7 +99,12 @@ pub struct Draft {
     pub audit_channel: Option<Option<ChannelId>>,
     /// `None` where the record is off.
     pub state_file: Option<PathBuf>,
-    config: Result<Config, Problems>,
+    toggle_guard: Option<Duration>,
+    visibility: Option<discord::Visibility>,
+    agent_directory: Option<bool>,
+    log_format: Option<Format>,
+    log_filter: Option<Filter>,
+    problems: Problems,
 }
 
 impl Draft {
@@ -155,7 +160,7 @@ impl Draft {
         let wolkvox =
             wolkvox.map(|((base, token), (timeout, proxy))| wolkvox::Settings { base, token, timeout, proxy });
         let overridden = VARIABLES.into_iter().filter(|variable| reader.is_overridden(*variable));
-        let draft = Self {
+        Self {
             language: reader.problems.language,
             env_file: None,
             overridden: overridden.map(|variable| variable.name).collect(),
@@ -166,31 +171,35 @@ impl Draft {
             allowlist,
             audit_channel,
             state_file: (!state_file.eq_ignore_ascii_case("off")).then(|| state_file.into()),
-            config: Err(reader.problems.clone()),
-        };
-        let config = || {
-            Some(Config {
-                discord: draft.discord.clone()?,
-                wolkvox: draft.wolkvox.clone()?,
-                allowlist: draft.allowlist.clone()?,
-                toggle_guard: toggle_guard?,
-                visibility: visibility?,
-                audit_channel: audit_channel?,
-                state_file: draft.state_file.clone(),
-                agent_directory: agent_directory?,
-                log_format: log_format?,
-                log_filter: log_filter?,
-                limits: Limits::default(),
-            })
-        };
-        let config = config().filter(|_| reader.problems.problems.is_empty()).ok_or(reader.problems);
-        Self { config, ..draft }
+            toggle_guard,
+            visibility,
+            agent_directory,
+            log_format,
+            log_filter,
+            problems: reader.problems,
+        }
     }
 
     /// # Errors
     /// All mistakes together.
     pub fn finish(self) -> Result<Config, Problems> {
-        self.config
+        let config = || {
+            Some(Config {
+                discord: self.discord?,
+                wolkvox: self.wolkvox?,
+                allowlist: self.allowlist?,
+                toggle_guard: self.toggle_guard?,
+                visibility: self.visibility?,
+                audit_channel: self.audit_channel?,
+                state_file: self.state_file,
+                agent_directory: self.agent_directory?,
+                log_format: self.log_format?,
+                log_filter: self.log_filter?,
+                limits: Limits::default(),
+            })
+        };
+        let problems = self.problems;
+        config().filter(|_| problems.problems.is_empty()).ok_or(problems)
     }
 }
 

@@ -34,14 +34,14 @@ pub(super) const DISCORD_GUILD_ID: Variable = required(
     "DISCORD_GUILD_ID",
     "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \"Copy Server ID\"",
     "En Discord, activa el modo desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \"Copiar \
-         ID del servidor\"",
+     ID del servidor\"",
 );
 pub(super) const ALLOWED_ROLE_IDS: Variable = required(
     "ALLOWED_ROLE_IDS",
     "In Discord, open the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; several ids are \
-         separated by commas",
+     separated by commas",
     "En Discord, abre los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del rol\"; si \
-         son varios, sepáralos con comas",
+     son varios, sepáralos con comas",
 );
 pub(super) const WOLKVOX_SERVER: Variable = required(
     "WOLKVOX_SERVER",
@@ -79,9 +79,9 @@ pub(super) const HTTPS_PROXY: Variable = optional(
     "HTTPS_PROXY",
     "",
     "Give an address such as http://proxy.example:3128, or http://name:password@proxy.example:3128 with each \
-         @ : / # ? % of the password as %40 %3A %2F %23 %3F %25",
+     @ : / # ? % of the password as %40 %3A %2F %23 %3F %25",
     "Escribe una dirección como http://proxy.example:3128, o http://nombre:clave@proxy.example:3128 con cada \
-         @ : / # ? % de la clave como %40 %3A %2F %23 %3F %25",
+     @ : / # ? % de la clave como %40 %3A %2F %23 %3F %25",
 );
 const ADDRESS: Text = "Give an address such as https://proxy.example";
 const DIRECCION: Text = "Escribe una dirección como https://proxy.example";
@@ -126,7 +126,7 @@ const ELSEWHERE: [(&str, Variable); 5] = [
     ("GUILD_ID", DISCORD_GUILD_ID),
 ];
 
-/// How much alike two names are whose one is a slip of the other: 1 for the same.
+/// How much alike two names are when one is a slip of the pen for the other; 1 is the same name.
 const ALIKE: f64 = 0.75;
 
 impl Variable {
