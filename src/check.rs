@@ -1,6 +1,7 @@
 //! `wolkvox-bot check`: goes through everything without touching a microphone.
 
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serenity::model::id::ChannelId;
@@ -73,7 +74,16 @@ impl<'a> Report<'a> {
 pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     report.language = draft.language;
     match draft.clone().finish() {
-        Ok(_) => report.ok("Configuration: complete", "Configuración: completa")?,
+        Ok(_) => {
+            let (english, spanish) = match &draft.overridden[..] {
+                [] => (String::new(), String::new()),
+                names => (
+                    format!("; from the environment, which wins over .env: {}", names.join(", ")),
+                    format!("; del entorno, que prevalece sobre .env: {}", names.join(", ")),
+                ),
+            };
+            report.ok(format!("Configuration: complete{english}"), format!("Configuración: completa{spanish}"))?;
+        }
         Err(problems) => {
             for problem in problems.problems.iter().map(ToString::to_string) {
                 report.fail(&problem, &problem)?;
@@ -83,6 +93,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     for warning in draft.warnings.iter().map(ToString::to_string) {
         report.warn(&warning, &warning)?;
     }
+    env_file(draft.env_file.as_deref(), &mut report)?;
     if draft.discord.is_none() && draft.wolkvox.is_none() {
         report.warn(
             "Discord, the audit channel and Wolkvox: not checked; mend the settings first, as said above",
@@ -152,6 +163,19 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
         report.print(&format!("\n{to_invite}: {}", application.invite_link()))?;
     }
     Ok(!report.failed)
+}
+
+/// Warns where others may read the tokens.
+fn env_file(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
+    let mode = path.and_then(|path| path.metadata().ok()).map_or(0, |file| file.permissions().mode());
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    report.warn(
+        ".env: other users of this machine may read or change it, and the tokens in it. Close it to them: chmod 600 .env",
+        ".env: otros usuarios de esta máquina pueden leerlo o cambiarlo, y en él están los tokens. Ciérralo para ellos: \
+         chmod 600 .env",
+    )
 }
 
 /// The file that outlives the process. It is not made if it is not there yet.

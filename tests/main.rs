@@ -10,6 +10,7 @@
 )]
 
 mod acknowledgement;
+mod arguments;
 mod audit_channel;
 mod calls;
 mod check;
