@@ -47,14 +47,14 @@ impl Language {
         }
     }
 
-    /// The language of whoever runs the bot: Spanish where the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is
+    /// The administrator's language: Spanish where the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is
     /// not empty begins with `es`, otherwise English. `variable` looks a variable up.
     pub fn of_operator(variable: impl Fn(&str) -> Option<String>) -> Self {
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
         if locale.is_some_and(|locale| locale.starts_with("es")) { Self::Spanish } else { Self::English }
     }
 
-    /// Picks from the versions of a sentence for whoever runs the bot, who is spoken to in English or in Spanish.
+    /// Administrators are spoken to in English or in Spanish.
     pub fn pick_for_operator<T>(self, english: T, spanish: T) -> T {
         match self {
             Self::English | Self::Portuguese => english,
@@ -62,7 +62,6 @@ impl Language {
         }
     }
 
-    /// Picks from a sentence's versions.
     pub fn pick<T>(self, english: T, spanish: T, portuguese: T) -> T {
         match self {
             Self::English => english,
@@ -74,10 +73,8 @@ impl Language {
 
 /// An error that can be told in English and in Spanish.
 pub trait Localized: Display {
-    /// In Spanish.
     fn spanish(&self) -> String;
 
-    /// In the language of whoever runs the bot.
     fn in_language(&self, language: Language) -> String {
         language.pick_for_operator(Self::to_string as fn(&Self) -> String, Self::spanish)(self)
     }

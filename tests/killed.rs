@@ -204,11 +204,11 @@ impl Lives {
             let told: Vec<&str> = told.into_iter().collect();
             let audited = outcomes(&self.logs, *command);
             let audited: Vec<&str> = audited.iter().map(String::as_str).collect();
+            // A kill may cost the line in the log.
             match (seen.first.is_some(), told.as_slice(), audited.as_slice(), toggles) {
-                // The log may lose an audit record to a kill.
-                (true, ["done"], ["done"] | [], 1) | (true, ["Unknown"], ["unknown"] | [], 0 | 1) => {}
-                (true, ["Not sent"], ["not_sent"] | [], 0) => {}
-                (true, ["Not sent from here"], ["unacknowledged"] | [], 0) => {}
+                (true, ["done"], [] | ["done"], 1) | (true, ["Unknown"], [] | ["unknown"], 0 | 1) => {}
+                (true, ["Not sent"], [] | ["not_sent"], 0) => {}
+                (true, ["Not sent from here"], [] | ["unacknowledged"], 0) => {}
                 // Some die before they write or send anything.
                 (false, [], [] | ["unacknowledged"], 0) => {}
                 lie => panic!("{}, agent {agent}: {lie:?}, {:?}\n{log}", self.case, seen.history),
@@ -541,10 +541,16 @@ async fn killed_again_and_again(seed: u64, bots: Bots) {
         let context = || format!("{case}: agent {agent}, {audited:?}, {:?}", seen.history);
         assert!(audited.len() <= 1, "{}", context());
         assert!(told.len() <= 1, "{}", context());
-        let outcome = audited.first().map_or("", String::as_str);
+        let told = told.first().copied().unwrap_or_default();
+        let outcome = match (audited.first().map_or("", String::as_str), told) {
+            // A kill may cost the line in the log.
+            ("", "done") => "done",
+            ("", "Unknown") => "unknown",
+            ("", "Rejected") => "rejected",
+            (audited, _) => audited,
+        };
         *least.entry(*agent).or_default() += usize::from(outcome == "done");
         *most.entry(*agent).or_default() += usize::from(matches!(outcome, "done" | "unknown"));
-        let told = told.first().copied().unwrap_or_default();
         let agrees = match told {
             "done" => outcome == "done",
             "Unknown" => outcome == "unknown",

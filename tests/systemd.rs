@@ -28,7 +28,8 @@ async fn a_socket_with_an_abstract_name_is_told() {
     let site = Site::new().await.with("NOTIFY_SOCKET", &format!("@{name}"));
     let mut process = site.start();
     let until_ready = async { while !told(&systemd).await.starts_with("READY=1\n") {} };
-    process.runs(until_ready).await;
+    let told = tokio::time::timeout(Duration::from_secs(30), process.runs(until_ready)).await;
+    assert!(told.is_ok(), "{}", process.log.text());
     site.stop(&mut process).await;
 }
 
