@@ -6,28 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Allowlist;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
+use crate::discord::{
+    self, Absence, Application, AuditChannel, Context, Gateway, GatewayError, Handler, NotInGuild, Registration, Rest,
+    RestError,
+};
 use crate::guard::RecentToggles;
+use crate::limits::Limits;
 use crate::net::{ClientError, Tls, error_chain};
 use crate::record::{OpenError, Record};
-use crate::retry::{Backoff, retry};
+use crate::retry::Backoff;
 use crate::wolkvox::{self, Wolkvox};
 
 /// The pauses between tries to reach Discord at start.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often is looked for copies that died, on the same record. Their people are told within twice that.
 const TAKE_OVER: Duration = Duration::from_secs(4);
-/// A failed answer says nothing any more so long after it, if Discord answers something else.
-const QUIET: Duration = Duration::from_secs(60);
-/// How often Discord's REST API is asked whether it is there again.
-const PROBE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
 
 /// The bot, ready to run.
 pub struct App {
@@ -44,7 +46,7 @@ pub struct App {
 pub enum State {
     /// It is on its way to Discord for the first time.
     Starting,
-    /// The command is registered, and commands come in.
+    /// Commands come in.
     Ready,
     /// The connection that commands come in through is lost, and made anew.
     Reconnecting,
@@ -89,7 +91,7 @@ pub enum RunError {
          https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"."
     )]
     Token,
-    /// 403 or 404 for the guild, or for registering the command in it.
+    /// Registering the command is refused.
     #[error(
         "DISCORD_GUILD_ID: the bot is not in that server, or may not add commands to it.\n    Check the id, and \
          open this link to invite the bot:\n    {invite}"
@@ -98,27 +100,21 @@ pub enum RunError {
         /// The link that adds the bot with the right scopes.
         invite: String,
     },
-    /// Discord could not be reached at start.
-    #[error("Discord could not be reached for {} s.{}\n    {last}", .after.as_secs(), what_to_look_at(last))]
-    Unreachable {
-        /// How long it was tried.
-        after: Duration,
-        /// The last error.
-        last: RestError,
-    },
-    /// Any other refusal at start, or an answer that can't be read.
+    /// Nobody could sign in to Discord.
+    #[error("Discord could not be reached for {}.{}\n    {last}", discord::span(*.after), what_to_look_at(last))]
+    Unreachable { after: Duration, last: RestError },
+    /// Signing in was refused, or answered with something that can't be read.
     #[error(
-        "The bot can't start: {0}.\n    Check DISCORD_API_URL if it is set, and any proxy on the way. If they are right, \
-         try again later, and update wolkvox-bot: it may be too old for Discord."
+        "The bot can't start, because it can't sign in ({SIGN_IN}): {0}.\n    Check DISCORD_API_URL if it is set, and any \
+         proxy on the way. If they are right, try again later, and update wolkvox-bot: it may be too old for Discord."
     )]
     Refused(RestError),
-    /// The gateway's end.
     #[error("{error}.\n    {}", remedy(error))]
-    Gateway {
-        /// What happened.
-        error: GatewayError,
-    },
+    Gateway { error: GatewayError },
 }
+
+/// The request that the bot signs in with.
+const SIGN_IN: &str = "GET /applications/@me";
 
 impl Localized for RunError {
     fn spanish(&self) -> String {
@@ -130,42 +126,19 @@ impl Localized for RunError {
                 "DISCORD_GUILD_ID: el bot no está en ese servidor, o no puede agregarle comandos.\n    Revisa el ID y \
                  abre este enlace para invitar al bot:\n    {invite}"
             ),
-            Self::Unreachable { after, last } => {
-                let remedy = match last {
-                    RestError::NoAnswer(error) if error.names_its_remedy() => "",
-                    error if error.is_discords_own() => " Mira https://discordstatus.com.",
-                    _ => {
-                        " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están \
-                          definidas."
-                    }
-                };
-                format!("No hubo conexión con Discord durante {} s.{remedy}\n    {}", after.as_secs(), last.spanish())
-            }
+            Self::Unreachable { after, last } => format!(
+                "No hubo conexión con Discord durante {}.{}\n    {}",
+                discord::span(*after),
+                what_to_look_at_in_spanish(last),
+                last.spanish()
+            ),
             Self::Refused(error) => format!(
-                "El bot no puede iniciar: {}.\n    Revisa DISCORD_API_URL si está definida, y cualquier proxy en el camino. \
-                 Si están bien, inténtalo más tarde y actualiza wolkvox-bot: puede ser demasiado antiguo para Discord.",
+                "El bot no puede iniciar porque no puede iniciar sesión ({SIGN_IN}): {}.\n    Revisa DISCORD_API_URL si \
+                 está definida, y cualquier proxy en el camino. Si están bien, inténtalo más tarde y actualiza \
+                 wolkvox-bot: puede ser demasiado antiguo para Discord.",
                 error.spanish()
             ),
-            Self::Gateway { error } => {
-                let remedy = match error {
-                    GatewayError::Token => {
-                        "Restablece el token en https://discord.com/developers/applications, tu aplicación, \"Bot\", \
-                         y pon el nuevo en DISCORD_TOKEN."
-                    }
-                    GatewayError::Closed(4010 | 4011) => {
-                        "El bot está en demasiados servidores para una sola conexión: usa una aplicación de Discord \
-                         propia, invitada solo a tu servidor, y pon su token en DISCORD_TOKEN."
-                    }
-                    GatewayError::Closed(_) => {
-                        "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala."
-                    }
-                    GatewayError::Unreachable(_) => {
-                        "Lo que mantiene el bot en marcha debería iniciarlo de nuevo. Si continúa, revisa la conexión \
-                         de esta máquina a internet y https://discordstatus.com."
-                    }
-                };
-                format!("{}.\n    {remedy}", error.spanish())
-            }
+            Self::Gateway { error } => format!("{}.\n    {}", error.spanish(), remedy_in_spanish(error)),
         }
     }
 }
@@ -205,7 +178,7 @@ impl RunError {
             Self::Refused(error) => is_final(error),
             Self::Gateway { error } => match error {
                 GatewayError::Token | GatewayError::Closed(_) => true,
-                GatewayError::Unreachable(_) => false,
+                GatewayError::Unreachable { .. } => false,
             },
         }
     }
@@ -213,18 +186,22 @@ impl RunError {
 
 /// Whether Discord would refuse the same request tomorrow too.
 fn is_final(error: &RestError) -> bool {
-    /// So many new commands a day; Discord has said so for no reason too, and mended that.
-    const COMMANDS_OF_TODAY: u32 = 30034;
-    const REQUEST_TIMEOUT: u16 = 408;
-    matches!(error.status(), Some(status @ 400..=499) if status != REQUEST_TIMEOUT)
-        && error.code() != Some(COMMANDS_OF_TODAY)
+    matches!(error.status(), Some(400..=499)) && error.transient().is_none()
 }
 
 fn what_to_look_at(last: &RestError) -> &'static str {
     match last {
-        RestError::NoAnswer(error) if error.names_its_remedy() => "",
+        error if error.names_its_remedy() => "",
         error if error.is_discords_own() => " See https://discordstatus.com.",
         _ => " Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY if they are set.",
+    }
+}
+
+fn what_to_look_at_in_spanish(last: &RestError) -> &'static str {
+    match last {
+        error if error.names_its_remedy() => "",
+        error if error.is_discords_own() => " Mira https://discordstatus.com.",
+        _ => " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están definidas.",
     }
 }
 
@@ -239,9 +216,27 @@ fn remedy(error: &GatewayError) -> &'static str {
              your server only, and put its token into DISCORD_TOKEN."
         }
         GatewayError::Closed(_) => "This version of wolkvox-bot is too old for Discord: update it.",
-        GatewayError::Unreachable(_) => {
+        GatewayError::Unreachable { .. } => {
             "Whatever keeps the bot running should start it again. If this goes on, check this machine's connection \
              to the internet and https://discordstatus.com."
+        }
+    }
+}
+
+fn remedy_in_spanish(error: &GatewayError) -> &'static str {
+    match error {
+        GatewayError::Token => {
+            "Restablece el token en https://discord.com/developers/applications, tu aplicación, \"Bot\", y pon el \
+             nuevo en DISCORD_TOKEN."
+        }
+        GatewayError::Closed(4010 | 4011) => {
+            "El bot está en demasiados servidores para una sola conexión: usa una aplicación de Discord propia, \
+             invitada solo a tu servidor, y pon su token en DISCORD_TOKEN."
+        }
+        GatewayError::Closed(_) => "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala.",
+        GatewayError::Unreachable { .. } => {
+            "Lo que mantiene el bot en marcha debería iniciarlo de nuevo. Si continúa, revisa la conexión de esta \
+             máquina a internet y https://discordstatus.com."
         }
     }
 }
@@ -277,11 +272,11 @@ impl App {
     /// When the bot can't start, or can't go on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut shutdown = pin!(shutdown);
-        tokio::select! {
+        let application = tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
             started = self.start() => started?,
-        }
+        };
         let Self { config, rest, wolkvox, record, log, state } = self;
         let enter = |next| {
             state.send_if_modified(|state| {
@@ -304,7 +299,7 @@ impl App {
         let context = Context {
             rest: rest.clone(),
             wolkvox: wolkvox.clone(),
-            allowlist: config.allowlist,
+            allowlist: config.allowlist.clone(),
             recent_toggles: RecentToggles::new(config.toggle_guard, limits.question),
             directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory, stop.clone())),
             visibility: config.visibility,
@@ -321,11 +316,13 @@ impl App {
         let _ = timeout(TAKE_OVER, discord::take_over(&context, &tasks)).await;
         let gateway =
             Gateway { rest: &rest, token: &config.discord.token, give_up_after: limits.disconnected, tell: &tell };
+        let registration =
+            Self::stay_registered(&rest, &application, &config.allowlist, config.agent_directory, &limits);
         let ended = {
             let mut gateway = pin!(gateway.run(&stop, |payload| handler.handle(payload)));
             tokio::select! {
                 ended = &mut gateway => ended.map_err(|error| RunError::Gateway { error }),
-                error = cut_off(&rest, limits.disconnected) => Err(error),
+                error = registration => Err(error),
                 () = look_for_the_dead(&context, &tasks) => Ok(()),
                 () = &mut shutdown => {
                     tracing::info!("stopping: no new commands, the ones under way are finished");
@@ -348,12 +345,9 @@ impl App {
         ended
     }
 
-    /// Asks Discord who the bot is, looks the guild and its roles up, and registers the command: once, since
-    /// READY comes again with every new session.
-    async fn start(&self) -> Result<(), RunError> {
-        let started = Instant::now();
-        let guild_id = self.config.allowlist.guild();
-        let application = self.retry_transient(started, || self.rest.application()).await?;
+    /// Signs in to Discord: all that is needed before commands can be served.
+    async fn start(&self) -> Result<Application, RunError> {
+        let application = self.retry_transient(|| self.rest.application()).await?;
         tracing::info!(bot = application.name, "signed in to Discord");
         if application.sends_commands_elsewhere() {
             tracing::error!(
@@ -362,61 +356,62 @@ impl App {
                  \"Interactions Endpoint URL\""
             );
         }
-        let not_in_guild = |error| match error {
-            RunError::Refused(error) if matches!(error.status(), Some(403 | 404)) => {
-                RunError::NotInGuild { invite: application.invite_link() }
-            }
-            error => error,
-        };
-        let guild = self.retry_transient(started, || self.rest.guild(guild_id)).await.map_err(not_in_guild)?;
-        self.look_up_roles(&guild);
-        let commands = discord::commands(self.config.agent_directory);
-        let register = || self.rest.register(application.id, guild_id, &commands);
-        self.retry_transient(started, register).await.map_err(not_in_guild)?;
-        tracing::info!(server = guild.name, "/mute is registered");
-        Ok(())
-    }
-
-    fn look_up_roles(&self, guild: &Guild) {
-        for role in self.config.allowlist.roles() {
-            match guild.roles.iter().find(|known| known.id == *role) {
-                Some(known) => tracing::info!(role = known.name, "may use /mute"),
-                None => tracing::warn!(role_id = %role, "ALLOWED_ROLE_IDS names a role that the server does not have"),
-            }
-        }
+        Ok(application)
     }
 
     /// Repeats a request with growing pauses while Discord is down or out of reach.
-    async fn retry_transient<T, F>(&self, started: Instant, request: impl Fn() -> F) -> Result<T, RunError>
+    async fn retry_transient<T, F>(&self, request: impl Fn() -> F) -> Result<T, RunError>
     where
         F: Future<Output = Result<T, RestError>>,
     {
-        let notify = |error: &RestError, pause: Duration| {
-            let (pause, why) = (pause.as_secs_f64(), error_chain(error));
-            tracing::warn!("Discord can't be reached, trying again in {pause:.1} s: {why}");
-        };
-        let mut started = started;
+        let mut absence = Absence::new(self.config.limits.disconnected);
         let mut backoff = BACKOFF;
         loop {
-            let give_up = started + self.config.limits.disconnected;
-            let again = |error: &RestError| error.transient().filter(|_| error.status() != Some(429));
-            let error = match retry(BACKOFF, give_up, &request, again, notify).await {
+            let error = match request().await {
                 Ok(answer) => return Ok(answer),
+                Err(error) if error.status() == Some(401) => return Err(RunError::Token),
+                Err(error) if error.transient().is_none() => return Err(RunError::Refused(error)),
                 Err(error) => error,
             };
-            match error {
-                // Discord is there, and asks to be left alone: to end and be started again would make it worse.
-                RestError::Refused { status: 429, retry_after, .. } => {
-                    sleep(discord::leave_alone(retry_after.unwrap_or_default(), backoff.pause())).await;
-                    started = Instant::now();
-                }
-                error if error.status() == Some(401) => return Err(RunError::Token),
-                error if error.transient().is_some() => {
-                    return Err(RunError::Unreachable { after: started.elapsed(), last: error });
-                }
-                error => return Err(RunError::Refused(error)),
+            absence.report(&error_chain(&error));
+            let pause = backoff.pause();
+            if let Some(pause) = error.leave_alone(pause) {
+                absence.excuse(pause);
+                sleep(pause).await;
+                continue;
             }
+            let left = absence.left();
+            if left.is_zero() {
+                return Err(RunError::Unreachable { after: absence.duration(), last: error });
+            }
+            let pause = pause.max(error.transient().unwrap_or_default().min(LONGEST_PAUSE)).min(left);
+            tracing::warn!(
+                "Discord can't be reached, trying again in {:.1} s: {}",
+                pause.as_secs_f64(),
+                error_chain(&error)
+            );
+            sleep(pause).await;
         }
+    }
+
+    /// Keeps the command registered, and ends when the bot is not in the server.
+    async fn stay_registered(
+        rest: &Rest,
+        application: &Application,
+        allowlist: &Allowlist,
+        suggestions: bool,
+        limits: &Limits,
+    ) -> RunError {
+        let registration = Registration {
+            rest,
+            application,
+            guild: allowlist.guild(),
+            roles: allowlist.roles(),
+            commands: &discord::commands(suggestions),
+            look_every: limits.registration,
+        };
+        let NotInGuild = registration.keep().await;
+        RunError::NotInGuild { invite: application.invite_link() }
     }
 }
 
@@ -427,33 +422,6 @@ async fn look_for_the_dead(context: &Arc<Context>, tasks: &TaskTracker) {
         discord::take_over(context, tasks).await;
     }
     std::future::pending().await
-}
-
-/// Completes when nobody could be answered for `limit`: being able to answer is part of being connected. While nobody
-/// gives commands, Discord is asked for something else instead.
-async fn cut_off(rest: &Rest, limit: Duration) -> RunError {
-    loop {
-        rest.unanswered().await;
-        let since = Instant::now();
-        let mut backoff = PROBE;
-        loop {
-            sleep(backoff.pause()).await;
-            let probe = rest.gateway().await;
-            // None where the latest answer was taken.
-            let Some(Outage { since: began, latest, error }) = rest.outage() else { break };
-            if latest - began >= limit {
-                return RunError::Unreachable { after: latest - began, last: error };
-            }
-            match probe {
-                Err(last) if last.is_outage() && since.elapsed() >= limit => {
-                    return RunError::Unreachable { after: since.elapsed(), last };
-                }
-                Err(last) if last.is_outage() => {}
-                _ if latest.elapsed() >= QUIET => break,
-                _ => {}
-            }
-        }
-    }
 }
 
 /// Waits until everybody is told what came of their commands: as long as a call takes, and then for `limit`.

@@ -20,6 +20,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After how long without traffic a connection is probed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// After how long without an acknowledgement of what was sent a connection counts as dead.
+#[cfg(target_os = "linux")]
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How we introduce ourselves; Discord wants this form.
 const USER_AGENT: &str = concat!("DiscordBot (wolkvox-bot, ", env!("CARGO_PKG_VERSION"), ")");
 
@@ -108,6 +111,10 @@ pub fn http_client(
         .pool_idle_timeout(keep)
         .tcp_keepalive(TCP_KEEPALIVE)
         .user_agent(USER_AGENT);
+    #[cfg(target_os = "linux")]
+    {
+        client = client.tcp_user_timeout(TCP_USER_TIMEOUT);
+    }
     if let Some(proxy) = proxy {
         client = client.proxy(proxy.rule()?);
     }

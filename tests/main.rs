@@ -29,6 +29,7 @@ mod logs;
 mod picture;
 mod proxies;
 mod record;
+mod registration;
 mod startup;
 mod stopping;
 mod support;

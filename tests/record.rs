@@ -210,11 +210,15 @@ async fn ended_because_discord_was_out_of_reach_it_hands_over_to_the_next_start(
     config.limits.disconnected = Duration::from_secs(2);
     let bot = Bot::start(config);
     let (command, held) = held_call(&place.discord, &place.wolkvox).await;
-    place.discord.state(|state| state.chance = Some(Box::new(|_| Fate::Refuse(503, 0))));
+    place.discord.state(|state| {
+        state.chance = Some(Box::new(|_| Fate::Refuse(503, 0)));
+        state.gateway = Gateway::Refuses;
+    });
+    place.discord.order(|| Order::Drop);
     held.notify_one();
     let error = bot.ended().await.unwrap_err();
-    assert!(matches!(error, RunError::Unreachable { .. }), "{error}");
-    place.discord.state(|state| state.chance = None);
+    assert!(matches!(error, RunError::Gateway { .. }), "{error}");
+    place.discord.state(|state| (state.chance, state.gateway) = (None, Gateway::Serves));
     let mut process = place.start();
     let text = process.runs(place.discord.reply(command)).await;
     assert!(text.starts_with(SUCCESS), "{text}");

@@ -12,7 +12,8 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::rest::{Rest, RestError};
+use super::error::RestError;
+use super::rest::Rest;
 use crate::net::error_chain;
 use crate::reply::MAX_MESSAGE;
 use crate::retry::{Backoff, retry};

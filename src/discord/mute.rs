@@ -13,9 +13,10 @@ use serenity::model::id::{InteractionId, UserId};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
+use super::error::RestError;
 use super::interaction::{Callback, Interaction, Request};
 use super::response::{self, Reply, Unacknowledged};
-use super::rest::{Original, RestError};
+use super::rest::Original;
 use crate::agent::AgentId;
 use crate::audit;
 use crate::clock::{Deadline, Moment};

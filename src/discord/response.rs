@@ -12,8 +12,9 @@ use serenity::model::channel::MessageFlags;
 use serenity::model::id::InteractionId;
 use tokio::time::Instant;
 
+use super::error::RestError;
 use super::interaction::{Callback, go_on_id};
-use super::rest::{Rest, RestError};
+use super::rest::Rest;
 use crate::clock::{Deadline, Moment};
 use crate::language::Language;
 use crate::limits::Limits;
@@ -115,7 +116,7 @@ pub(super) async fn respond(
         }
         tries += 1;
         began = Instant::now();
-        rest.respond(callback, response, limits.silence, longest)
+        rest.respond(callback, response, longest)
     };
     let again = |error: &RestError| {
         tracing::debug!(interaction_id = %callback.id, "a first answer failed: {}", error_chain(error));
