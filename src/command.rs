@@ -96,7 +96,7 @@ pub enum Standing {
 
 /// How the task that carried a command out ended before the command did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interruption {
+pub enum Breakdown {
     Panic,
     Restart,
 }
@@ -135,10 +135,10 @@ impl Phase {
     }
 
     /// The outcome of a command that nobody carries out any more; `None` where there is none to be decided.
-    pub fn verdict(&self, interruption: Interruption) -> Option<Outcome> {
-        let (not_sent, unknown) = match interruption {
-            Interruption::Panic => (NotSent::Fault, Unknown::Fault),
-            Interruption::Restart => (NotSent::Restarted, Unknown::Interrupted),
+    pub fn verdict(&self, breakdown: Breakdown) -> Option<Outcome> {
+        let (not_sent, unknown) = match breakdown {
+            Breakdown::Panic => (NotSent::Fault, Unknown::Fault),
+            Breakdown::Restart => (NotSent::Restarted, Unknown::Interrupted),
         };
         match self {
             Self::Waiting => Some(Outcome::NotSent(not_sent)),

@@ -233,7 +233,8 @@ impl Writer {
         self.tell(result.err());
         for (number, row) in &mut rows {
             if written {
-                let set = |set: &mut HashSet<u64>, has: bool| if has { set.insert(*number) } else { set.remove(number) };
+                let set =
+                    |set: &mut HashSet<u64>, has: bool| if has { set.insert(*number) } else { set.remove(number) };
                 set(&mut self.stored, row.entry.is_some());
                 set(&mut self.with_token, row.has_token);
             }

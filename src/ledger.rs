@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::agent::AgentId;
 use crate::clock::Moment;
-use crate::command::{Command, Entry, Interruption, Phase, Standing};
+use crate::command::{Breakdown, Command, Entry, Phase, Standing};
 use crate::journal::{Journal, Write};
 use crate::outcome::Outcome;
 use crate::reply::{Agent, Before};
@@ -85,7 +85,7 @@ impl Ledger {
         let state = Mutex::new(State { last: left.last().map_or(0, |last| last.number), entries: left });
         let ledger = Self { window, question, posts, journal, state, changed: Notify::new() };
         let numbers: Vec<u64> = ledger.state().entries.iter().map(|entry| entry.number).collect();
-        numbers.into_iter().for_each(|number| drop(ledger.interrupt(number, Interruption::Restart)));
+        numbers.into_iter().for_each(|number| drop(ledger.interrupt(number, Breakdown::Restart)));
         ledger.tidy();
         ledger
     }
@@ -117,7 +117,8 @@ impl Ledger {
     pub fn consent(&self, question: InteractionId, by: UserId) -> Result<Consent, Stale> {
         let state = self.state();
         let entry = state.entries.iter().rev().find(|entry| entry.command.callback.id == question);
-        let Some((Phase::Asked { about, answered }, command)) = entry.map(|entry| (&entry.phase, &entry.command)) else {
+        let Some((Phase::Asked { about, answered }, command)) = entry.map(|entry| (&entry.phase, &entry.command))
+        else {
             return Err(Stale::Unasked);
         };
         if command.user_id != by {
@@ -196,9 +197,9 @@ impl Ledger {
     }
 
     /// Nobody carries the command out any more: it is decided, unless it was. Returns it as it is then.
-    pub fn interrupt(&self, number: u64, interruption: Interruption) -> Option<(Entry, Write)> {
+    pub fn interrupt(&self, number: u64, breakdown: Breakdown) -> Option<(Entry, Write)> {
         let mut state = self.state();
-        let entry = state.change(number, |entry| entry.interrupt(interruption, self.posts))?;
+        let entry = state.change(number, |entry| entry.interrupt(breakdown, self.posts))?;
         let write = self.put(&mut state, &entry);
         self.changed.notify_waiters();
         Some((entry, write))
@@ -316,11 +317,7 @@ impl State {
     }
 
     /// Changes the answer to a question from one press to another, if it is the first one; returns the question then.
-    fn answer(
-        &mut self,
-        question: InteractionId,
-        [before, now]: [Option<InteractionId>; 2],
-    ) -> Option<Entry> {
+    fn answer(&mut self, question: InteractionId, [before, now]: [Option<InteractionId>; 2]) -> Option<Entry> {
         let entry = self.entries.iter_mut().rev().find(|entry| entry.command.callback.id == question)?;
         match &mut entry.phase {
             Phase::Asked { answered, .. } if *answered == before => *answered = now,
@@ -345,8 +342,8 @@ impl State {
 
 impl Entry {
     /// Decides a command that nobody carries out any more.
-    fn interrupt(&mut self, interruption: Interruption, posts: bool) {
-        if let Some(outcome) = self.phase.verdict(interruption) {
+    fn interrupt(&mut self, breakdown: Breakdown, posts: bool) {
+        if let Some(outcome) = self.phase.verdict(breakdown) {
             let posted = !(posts && outcome.may_have_toggled());
             self.phase = Phase::Decided { outcome, at: Moment::now(), posted };
         }

@@ -19,8 +19,11 @@ pub struct Limits {
     pub telling: Duration,
     /// How long the button "go on" of a guarded command may be pressed.
     pub question: Duration,
-    /// How long the bot stays up without Discord. Whatever keeps it running must see that it is not working.
+    /// After so long out of Discord's reach the bot ends, so that a renewed certificate or a new network is looked at
+    /// afresh by the process that is started in its place.
     pub disconnected: Duration,
+    /// How often to look whether the server still has the command.
+    pub registration: Duration,
     /// When the bot stops, how long it goes on telling people and the audit channel what came of commands, once no call
     /// is under way.
     pub last_words: Duration,
@@ -39,7 +42,8 @@ impl Default for Limits {
             queue: Duration::from_secs(13 * 60),
             telling: Duration::from_secs(60),
             question: Duration::from_secs(60),
-            disconnected: Duration::from_secs(3 * 60),
+            disconnected: Duration::from_secs(30 * 60),
+            registration: Duration::from_secs(5 * 60),
             last_words: Duration::from_secs(20),
             handing_over: Duration::from_secs(3),
             directory: Duration::from_secs(5 * 60),

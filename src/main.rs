@@ -125,7 +125,7 @@ async fn serve(config: Config, language: Language, log: Log) -> Result<(), (Stri
         (format!("{what}: {error}"), false)
     })?;
     let app = App::build(config).map_err(|error| {
-        (language.pick_for_operator(error_chain(&error), error.spanish()), error.only_a_person_can_mend())
+        (language.pick_for_operator(error_chain(&error), error.spanish()), error.only_a_person_can_fix())
     })?;
     let state = app.state();
     let telling = tokio::spawn(async move {
@@ -146,7 +146,7 @@ async fn serve(config: Config, language: Language, log: Log) -> Result<(), (Stri
     tokio::select! {
         ended = running => {
             let _ = timeout(PATIENCE, telling).await;
-            ended.map_err(|error| (error.in_language(language), error.only_a_person_can_mend()))
+            ended.map_err(|error| (error.in_language(language), error.only_a_person_can_fix()))
         }
         () = second_signal => {
             tracing::error!("ended at once by a second signal: commands in progress were not answered");

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Denial;
 use crate::agent::AgentId;
-use crate::directory::Name;
 use crate::command::Standing;
-use crate::ledger::{Conflict, Stale};
+use crate::directory::Name;
 use crate::language::Language;
+use crate::ledger::{Conflict, Stale};
 use crate::outcome::{NotSent, Outcome, Refusal, Rejected, Unknown};
 use crate::text::{escape, escape_markdown, one_line, plain_text, width};
 

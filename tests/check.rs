@@ -539,7 +539,11 @@ async fn where_discord_is_down_or_wants_to_be_left_alone_nobody_is_sent_to_look_
     for (fate, locale, words) in [
         (Fate::Page(503), "C", "FAIL  Discord: Discord answered HTTP 503. It is down, or gets too many requests"),
         (Fate::Cloudflare(600), "C", "FAIL  Discord: Discord answered HTTP 429. It is down, or gets too many requests"),
-        (Fate::RateLimit(600.0), "es", "FALLO Discord: Discord respondió HTTP 429. Está caído o recibe demasiadas"),
+        (
+            Fate::RateLimit(600.0),
+            "es",
+            "FALLO Discord: Discord respondió HTTP 429 (You are being rate limited.). Está caído o recibe",
+        ),
     ] {
         discord.state(|state| state.other_fates.push_back(fate));
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
@@ -554,7 +558,7 @@ async fn a_bot_that_would_wait_before_it_connects_is_a_failure() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     for (remaining, locale, failure) in [
         (5, "C", "FAIL  Gateway: 5 of the connections that Discord allows in a day are left, so a bot that is started"),
-        (50, "es", "FALLO Gateway: quedan 50 de las conexiones que Discord permite al día, así que un bot que se"),
+        (9, "es", "FALLO Gateway: quedan 9 de las conexiones que Discord permite al día, así que un bot que se"),
     ] {
         discord.state(|state| state.session_starts = SessionStarts::left(remaining, Duration::from_secs(5 * 3600)));
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
@@ -572,5 +576,67 @@ async fn a_token_that_wolkvox_does_not_know_may_be_another_servers() {
     ] {
         let checked = check(&discord, &wolkvox, &[("WOLKVOX_TOKEN", "another"), ("LANG", locale)]).await;
         assert!(checked.line(failure).contains(remedy), "{}", checked.printed);
+    }
+}
+
+#[tokio::test]
+async fn what_is_odd_at_discord_is_a_warning_with_its_remedy() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| {
+        state.bot_public = true;
+        state.global_commands = vec![json!({"id": "77", "name": "mute"})];
+    });
+    let roles = format!("{SUPERVISOR_ROLE},{BOT_ROLE}");
+    let deletion = format!(
+        "curl -X DELETE -H \"Authorization: Bot $DISCORD_TOKEN\" https://discord.com/api/v10/applications/{APPLICATION}/commands/77"
+    );
+    for (locale, lines) in [
+        (
+            "C",
+            [
+                "warn  Application: anybody may invite",
+                "warn  Role: wolkvox-bot belongs to",
+                "warn  Command: people see two",
+            ],
+        ),
+        ("es", ["aviso Aplicación: cualquiera puede", "aviso Rol: wolkvox-bot pertenece", "aviso Comando: se ven dos"]),
+    ] {
+        let checked = check(&discord, &wolkvox, &[("LANG", locale), ("ALLOWED_ROLE_IDS", &roles)]).await;
+        let [public, managed, global] = lines.map(|line| checked.line(line));
+        assert!(public.contains("\"Public Bot\""), "{public}");
+        assert!(managed.contains("ALLOWED_ROLE_IDS"), "{managed}");
+        assert!(global.ends_with(&deletion), "{global}");
+        assert_eq!(checked.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_discord_says_it_does_not_know_may_work_all_the_same() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    discord.state(|state| state.always.insert("guild", Fate::Refuse(404, 10004)));
+    for (locale, line) in [
+        ("C", "warn  Discord server: Discord does not tell its name and roles"),
+        ("es", "aviso Servidor de Discord: Discord no informa su nombre ni sus roles"),
+    ] {
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        assert!(checked.line(line).contains("ALLOWED_ROLE_IDS"), "{}", checked.printed);
+        assert_eq!(checked.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn discords_internal_errors_and_blocked_addresses_are_called_neither_a_proxy_nor_a_wrong_server() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    for (kind, fate, locale, line) in [
+        ("application", Fate::Banned, "C", "FAIL  Discord: Cloudflare, which protects Discord, blocks"),
+        ("application", Fate::Banned, "es", "FALLO Discord: Cloudflare, que protege a Discord, bloquea"),
+        ("guild", Fate::Refuse(403, 40333), "C", "FAIL  Discord server: Discord answered HTTP 403 with code 40333"),
+        ("commands", Fate::Refuse(403, 40333), "C", "FAIL  Command: Discord answered HTTP 403 with code 40333"),
+    ] {
+        discord.state(|state| state.always = [(kind, fate)].into());
+        let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
+        let line = checked.line(line);
+        assert!(!line.contains("HTTPS_PROXY") && !line.contains("invite"), "{line}");
+        assert_eq!(checked.code, Some(1));
     }
 }

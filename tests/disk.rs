@@ -118,7 +118,6 @@ async fn what_was_told_while_the_disk_was_full_is_not_in_progress_when_it_is_not
     site.settle(&process);
 }
 
-
 #[tokio::test]
 async fn nothing_is_sent_that_the_file_would_deny() {
     let mut site = Site::new().await;

@@ -519,7 +519,11 @@ async fn killed_again_and_again(seed: u64, bots: Bots) {
     };
     let waited = discord.until("everybody who was acknowledged is answered", is_answered);
     let waited = AssertUnwindSafe(waited).catch_unwind().await;
-    if waited.is_err() { for (n, log) in logs.iter().enumerate() { std::fs::write(format!("/tmp/fail-{case}-{n}.log"), log.text()).unwrap(); } }
+    if waited.is_err() {
+        for (n, log) in logs.iter().enumerate() {
+            std::fs::write(format!("/tmp/fail-{case}-{n}.log"), log.text()).unwrap();
+        }
+    }
     assert!(waited.is_ok(), "{case}: not answered:\n{}", unanswered());
     for process in &mut running {
         process.signal("TERM");

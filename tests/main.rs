@@ -30,6 +30,7 @@ mod languages;
 mod logs;
 mod picture;
 mod proxies;
+mod registration;
 mod standby;
 mod startup;
 mod state_file;

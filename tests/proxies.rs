@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use wolkvox_bot::net::{self, BaseUrl, InvalidProxy};
 
 use crate::support::bot::{Process, Site, World};
-use crate::support::discord::{self, Discord, Fate, supervisor};
+use crate::support::discord::{self, Discord, Fate, stranger, supervisor};
 use crate::support::http::Answer;
 use crate::support::proxy::{ENCODED_PASSWORD, Proxy};
 use crate::support::tls::{acceptor, authority, file};
@@ -130,6 +130,9 @@ async fn where_it_makes_no_connection_nothing_is_sent_and_the_log_says_why() {
 async fn when_it_goes_down_nothing_is_sent_and_the_log_says_so() {
     let office = Office::new().await;
     let mut process = office.site.connected(1).await;
+    // A connection to Discord is there for the next answer, and none to Wolkvox.
+    let first = office.site.discord.mute(&stranger(), 1001);
+    process.runs(office.site.discord.finished(first)).await;
     office.proxy.go_down();
     let reply = office.mute(&mut process, 1001).await;
     assert!(reply.starts_with(NOT_SENT), "{reply}");

@@ -74,7 +74,7 @@ async fn a_guild_that_the_bot_is_not_in_ends_it_with_the_invite_link() {
                 let error = world.bot.ended().await.unwrap_err().to_string();
                 assert!(error.starts_with("DISCORD_GUILD_ID: "), "{error}");
                 assert!(error.contains(&format!("client_id={APPLICATION}&scope=bot+applications.commands")), "{error}");
-                assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 0);
+                assert!(world.discord.state(|state| state.asked["register"]) > 1, "asked once");
             },
         )
         .await;
@@ -124,17 +124,37 @@ async fn nothing_restarts_a_bot_whose_settings_at_discord_are_wrong() {
 }
 
 #[tokio::test]
-async fn a_refusal_at_start_is_final_unless_discord_may_think_better_of_it() {
-    for (refusal, code) in [
-        (Fate::Refuse(400, 50035), MENDED_BY_A_PERSON),
-        (Fate::Refuse(405, 0), MENDED_BY_A_PERSON),
-        (Fate::Refuse(408, 0), MAY_PASS),
-        // All the commands that may be made in a day.
-        (Fate::Refuse(400, 30034), MAY_PASS),
+async fn a_refusal_to_sign_in_names_the_request_and_what_discord_says_of_it() {
+    let errors =
+        json!({"actions": {"0": {"id": {"_errors": [{"code": "NUMBER_TYPE_MAX", "message": "Too large.\n"}]}}}});
+    let body = json!({"code": 50035, "message": "Invalid Form Body", "errors": errors});
+    for (refusal, words) in [
+        (Fate::Body(400, body), "HTTP 400 with code 50035 (Invalid Form Body; actions.0.id: Too large.)"),
+        (Fate::Refuse(405, 0), "HTTP 405 with code 0 (No)"),
     ] {
-        let (ended, told) = ending(|state| state.other_fates.extend([Fate::Accept, refusal.clone()]), &[]).await;
-        assert_eq!(ended, code, "{refusal:?}: {told}");
-        assert!(told.contains("The bot can't start: Discord answered HTTP 4"), "{told}");
+        let (ended, told) = ending(|state| state.other_fates.push_back(refusal.clone()), &[]).await;
+        assert_eq!(ended, MENDED_BY_A_PERSON, "{refusal:?}: {told}");
+        assert!(told.contains("it can't sign in (GET /applications/@me): Discord answered "), "{told}");
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn discords_internal_errors_and_blocked_addresses_at_start_are_waited_out() {
+    let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(30);
+    for (fate, words) in [
+        (Fate::Refuse(403, 40333), "with code 40333"),
+        (Fate::Banned, "Cloudflare, which protects Discord, blocks this machine's public address"),
+    ] {
+        World::run_unconnected(
+            shorter,
+            |state| state.other_fates.push_back(fate),
+            async |world| {
+                world.log.until_contains(words).await;
+                world.discord.until_ready(1).await;
+            },
+        )
+        .await;
     }
 }
 
@@ -174,7 +194,7 @@ async fn a_bot_that_could_not_reach_discord_may_be_started_again() {
     for down in [no_rest, a_login_page, no_gateway] {
         World::run_unconnected(shorter, down, async |world| {
             let error = world.bot.ended().await.unwrap_err();
-            assert!(!error.only_a_person_can_mend(), "{error}");
+            assert!(!error.only_a_person_can_fix(), "{error}");
         })
         .await;
     }
@@ -192,6 +212,7 @@ async fn roles_are_logged_by_name_with_a_warning_for_each_that_is_missing() {
     World::run_with(
         |config| config.allowlist = allowlist,
         async |world| {
+            world.log.until_contains("4711").await;
             let lines = world.log.lines();
             let fields = |level: &str| -> Vec<serde_json::Value> {
                 let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -211,7 +232,7 @@ async fn names_from_discord_can_steer_no_terminal() {
         |_| {},
         hostile,
         async |world| {
-            world.log.until_contains("/mute is registered").await;
+            world.log.until_contains("may use /mute").await;
             let log = world.log.text();
             for name in ["wolkvox-bot", "Contact centre", "Supervisor"] {
                 assert!(log.contains(&format!(r"{name}\u001b[2J\u009b1m\u202e")), "{log:?}");
@@ -288,7 +309,7 @@ async fn systemd_is_told_what_the_bot_is_doing_from_the_start_to_the_end() {
     discord.state(|state| state.gateway = Gateway::Refuses);
     let mut process = Process::start(&variables, &[]);
     assert_eq!(told(&systemd).await, CONNECTING);
-    // The command is registered, and still nobody could use it.
+    // Nobody could use a command yet.
     process.runs_until_logged("the connection to Discord was lost").await;
     assert_eq!(systemd.try_recv(&mut [0; 1000]).unwrap_err().kind(), ErrorKind::WouldBlock);
     discord.state(|state| state.gateway = Gateway::Serves);

@@ -254,4 +254,3 @@ async fn ones_own_toggle_is_never_asked_about_whoever_toggled_before_the_restart
     assert!(text.starts_with(SUCCESS), "{text}");
     site.settle(&process);
 }
-

@@ -8,7 +8,8 @@ use serenity::model::channel::{MessageFlags, Nonce};
 use serenity::model::id::ChannelId;
 use tokio::time::Instant;
 
-use super::rest::{Rest, RestError};
+use super::error::RestError;
+use super::rest::Rest;
 use crate::command::{Command, Entry, Phase};
 use crate::ledger::Ledger;
 use crate::net::error_chain;

@@ -15,7 +15,7 @@ use super::Context;
 use super::interaction::{Interaction, Payload, Request};
 use super::mute::{self, Admitted};
 use crate::clock::Moment;
-use crate::command::{Entry, Interruption};
+use crate::command::{Breakdown, Entry};
 
 /// How many interactions are remembered, to recognise one that Discord delivers again after a resume.
 const REMEMBERED: usize = 1024;
@@ -45,7 +45,7 @@ impl Handler {
         };
         for entry in handler.context.ledger.open() {
             tracing::warn!(interaction_id = %entry.command.callback.id, "recovering a command of a process that ended");
-            handler.tasks.spawn(recover(handler.context.clone(), entry, Interruption::Restart));
+            handler.tasks.spawn(recover(handler.context.clone(), entry, Breakdown::Restart));
         }
         handler
     }
@@ -124,20 +124,20 @@ async fn carry_out(context: &Arc<Context>, interaction: &Interaction, received: 
         return;
     }
     tracing::error!(interaction_id = %interaction.callback.id, "the handler panicked");
-    let interrupted = number.and_then(|number| context.ledger.interrupt(number, Interruption::Panic));
+    let interrupted = number.and_then(|number| context.ledger.interrupt(number, Breakdown::Panic));
     if let Some((entry, written)) = interrupted {
         written.stored().await;
-        recover(context.clone(), entry, Interruption::Panic).await;
+        recover(context.clone(), entry, Breakdown::Panic).await;
     }
 }
 
 /// A panic here leaves the command for the next start.
-async fn recover(context: Arc<Context>, entry: Entry, interruption: Interruption) {
+async fn recover(context: Arc<Context>, entry: Entry, breakdown: Breakdown) {
     let interaction_id = entry.command.callback.id;
     if !entry.command.is_open() {
         return;
     }
-    let recovered = AssertUnwindSafe(mute::recover(&context, entry, interruption)).catch_unwind();
+    let recovered = AssertUnwindSafe(mute::recover(&context, entry, breakdown)).catch_unwind();
     if let Some(Err(_)) = context.end.run_until_cancelled(recovered).await {
         tracing::error!(%interaction_id, "the recovery panicked: the next start tells the person");
     }

@@ -1,12 +1,17 @@
 //! Discord: the gateway that interactions come from, the REST API that answers go to, and what happens between.
 
+mod absence;
 pub mod audit_channel;
 mod command;
+mod error;
 mod gateway;
 mod handler;
 mod interaction;
 mod mute;
+mod payloads;
 pub mod permissions;
+mod reconnect;
+mod registration;
 mod response;
 mod rest;
 
@@ -16,13 +21,16 @@ use secrecy::SecretString;
 use serenity::builder::CreateCommand;
 use tokio_util::sync::CancellationToken;
 
-pub use gateway::{Gateway, GatewayError};
+pub use absence::{Absence, span};
+pub use error::RestError;
+pub use gateway::Gateway;
 pub use handler::Handler;
 pub use interaction::Payload;
+pub use payloads::{Application, Channel, GatewayInfo, Guild, Role, SessionStartLimit};
+pub use reconnect::{GatewayError, Interruption};
+pub use registration::{NotInGuild, Registration};
 pub use response::Visibility;
-pub use rest::{
-    Application, Channel, GatewayInfo, Guild, Outage, Rest, RestError, Role, SessionStartLimit, leave_alone,
-};
+pub use rest::Rest;
 
 use crate::access::Allowlist;
 use crate::directory::Directory;

@@ -11,12 +11,13 @@ use serenity::model::id::InteractionId;
 use tokio::time::{sleep, timeout};
 
 use super::Context;
+use super::error::RestError;
 use super::interaction::{Interaction, Request};
 use super::response::{self, Reply};
-use super::rest::{Original, RestError};
+use super::rest::Original;
 use crate::audit;
 use crate::clock::{Deadline, Moment};
-use crate::command::{Command, Entry, Interruption, Phase};
+use crate::command::{Breakdown, Command, Entry, Phase};
 use crate::journal::Stored;
 use crate::ledger::{Conflict, Stale, Ticket};
 use crate::net::error_chain;
@@ -239,14 +240,14 @@ async fn deliver(context: &Context, number: u64, command: &Command, outcome: &Ou
 
 /// Tells the person of a command that nobody carries out any more: its task panicked, or its process ended. Nothing is
 /// sent to Wolkvox for it.
-pub(super) async fn recover(context: &Context, entry: Entry, interruption: Interruption) {
+pub(super) async fn recover(context: &Context, entry: Entry, breakdown: Breakdown) {
     let Entry { number, command, phase } = entry;
     let Phase::Decided { outcome, .. } = phase else {
         audit(&command, "unacknowledged", None);
         let text = reply::interrupted(command.language, &command.agent);
         return look_again(context, number, &command, &text).await;
     };
-    if outcome.is_verdict() || interruption == Interruption::Restart {
+    if outcome.is_verdict() || breakdown == Breakdown::Restart {
         audit(&command, outcome.name(), None);
     }
     // A process whose disk was full may have told more than it could write down. That stands.
@@ -258,10 +259,10 @@ pub(super) async fn recover(context: &Context, entry: Entry, interruption: Inter
         tracing::info!(interaction_id = %command.callback.id, "the person was told by the process that ended");
         return context.ledger.told(number);
     }
-    let text = match interruption {
-        Interruption::Restart => reply::outcome(command.language, &command.agent, &outcome, None),
+    let text = match breakdown {
+        Breakdown::Restart => reply::outcome(command.language, &command.agent, &outcome, None),
         // What broke may be the text that was made of Wolkvox's words.
-        Interruption::Panic => reply::outcome_in_own_words(command.language, command.agent.id, &outcome),
+        Breakdown::Panic => reply::outcome_in_own_words(command.language, command.agent.id, &outcome),
     };
     deliver(context, number, &command, &outcome, text).await;
 }

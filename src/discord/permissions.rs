@@ -4,7 +4,9 @@ use serenity::model::Permissions;
 use serenity::model::channel::{ChannelType, PermissionOverwrite, PermissionOverwriteType as Kind};
 use serenity::model::id::{GuildId, RoleId, UserId};
 
-use super::rest::{Channel, Guild, Rest, RestError};
+use super::error::RestError;
+use super::payloads::{Channel, Guild};
+use super::rest::Rest;
 
 /// Like a forum, with pictures. serenity has no name for it.
 const MEDIA: ChannelType = ChannelType::Unknown(16);
@@ -12,9 +14,7 @@ const MEDIA: ChannelType = ChannelType::Unknown(16);
 /// Whether somebody may send messages in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
-    /// Yes.
     Allowed,
-    /// It takes a permission that is not there.
     Denied,
     /// It is not a channel for messages, or not one of a guild.
     Impossible,

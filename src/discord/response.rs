@@ -13,8 +13,9 @@ use serenity::model::id::InteractionId;
 use tokio::time::Instant;
 
 use super::Context;
+use super::error::RestError;
 use super::interaction::go_on_id;
-use super::rest::{Rest, RestError};
+use super::rest::Rest;
 use crate::clock::Moment;
 use crate::command::{Callback, Command};
 use crate::language::Language;

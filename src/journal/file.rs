@@ -13,7 +13,8 @@ use crate::language::Localized;
 
 /// The version of the format. What is stored in another way, such as a new variant of an outcome, needs a higher one.
 const VERSION: i64 = 3;
-const SCHEMA: &str = "CREATE TABLE entries (number INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT; PRAGMA user_version = 3";
+const SCHEMA: &str =
+    "CREATE TABLE entries (number INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT; PRAGMA user_version = 3";
 /// For its owner alone: the file holds the tokens of interactions in progress.
 const MODE: u32 = 0o600;
 
@@ -75,7 +76,10 @@ impl Localized for OpenError {
                 format!("la carpeta de {} no existe. Créala o nombra un archivo en otro lugar", path.display())
             }
             Self::DanglingLink(path) => {
-                format!("{} es un enlace a un archivo que no existe. Borra el enlace o nombra otro archivo", path.display())
+                format!(
+                    "{} es un enlace a un archivo que no existe. Borra el enlace o nombra otro archivo",
+                    path.display()
+                )
             }
             Self::NotPermitted(path, user) => format!(
                 "el usuario {user} no puede escribir {} y su carpeta. Dale ambos a ese usuario (sudo chown -R {user} \
@@ -115,7 +119,7 @@ impl Localized for OpenError {
 
 impl OpenError {
     /// Whether it stays until a person does something.
-    pub fn only_a_person_can_mend(&self) -> bool {
+    pub fn only_a_person_can_fix(&self) -> bool {
         !matches!(self, Self::Full(_) | Self::Other(..))
     }
 

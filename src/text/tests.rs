@@ -9,10 +9,10 @@ use serenity::model::id::{InteractionId, UserId};
 
 use super::{escape, escape_markdown, one_line, plain_text, truncate, width};
 use crate::agent::AgentId;
-use crate::directory::Name;
 use crate::command::Standing;
-use crate::ledger::Conflict;
+use crate::directory::Name;
 use crate::language::Language;
+use crate::ledger::Conflict;
 use crate::outcome::{Done, Outcome, Refusal, Rejected};
 use crate::reply::{self, Agent, MAX_MESSAGE};
 

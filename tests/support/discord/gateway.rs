@@ -15,6 +15,9 @@ use super::super::http::{self, Request, Stream};
 use super::payloads::bot_user;
 use super::{APPLICATION, Discord, GUILD, TOKEN};
 
+/// In the place of a code to close with: the connection is dropped without any.
+const DROPPED: u16 = 1006;
+
 /// How the gateway treats connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gateway {
@@ -26,18 +29,28 @@ pub enum Gateway {
     Refuses,
     /// Something on the way answers with a page, with this status.
     Page(u16),
+    /// Cloudflare answers with its page for an address that it blocks.
+    Banned,
     /// Heartbeats are not answered.
     Deaf,
     /// Closed with this code when the bot introduces itself.
     Closes(u16),
     /// RESUME is answered with "invalid session".
     ForgetsSessions,
+    /// The connection is dropped after a RESUME.
+    DropsResumes,
+    /// Nothing follows a RESUME.
+    IgnoresResumes,
+    /// RESUME and IDENTIFY are answered with "invalid session".
+    TakesNoSession,
 }
 
 #[derive(Default)]
 pub(super) struct Session {
     pub(super) events: Vec<Value>,
     pub(super) connection: Option<u64>,
+    /// No interaction comes in through it.
+    pub(super) deaf: bool,
 }
 
 /// What a test makes the gateway do with a connection.
@@ -164,6 +177,7 @@ impl Discord {
                                         let _ = socket.send(Message::text(event.to_string())).await;
                                     }
                                 }
+                                Err(DROPPED) => break,
                                 Err(code) => {
                                     close(&mut socket, code).await;
                                     break;
@@ -205,21 +219,7 @@ impl Discord {
             return Err(code);
         }
         if op == 6 {
-            self.state(|state| state.resumes += 1);
-            let session = data["session_id"].as_str().unwrap_or_default().to_owned();
-            let Some(seq) = data["seq"].as_u64() else { return Err(4007) };
-            return Ok(self.state(|state| {
-                let forgets = gateway == Gateway::ForgetsSessions;
-                let known = state.sessions.get_mut(&session).filter(|_| !forgets);
-                let Some(known) = known else { return vec![json!({"op": 9, "d": false})] };
-                known.connection = Some(connection);
-                let mut missed: Vec<Value> = known.events.iter().skip(seq as usize).cloned().collect();
-                let resumed = json!({"op": 0, "s": known.events.len() + 1, "t": "RESUMED", "d": {"_trace": []}});
-                known.events.push(resumed.clone());
-                missed.push(resumed);
-                state.connected.insert(connection, orders.clone());
-                missed
-            }));
+            return self.resume(data, connection, orders);
         }
         if data["intents"] != 0 || !data["properties"]["os"].is_string() {
             self.violation(format!("an IDENTIFY with intents {} ", data["intents"]));
@@ -228,6 +228,10 @@ impl Discord {
         if !self.state(|state| state.session_starts.take()) {
             self.violation("an IDENTIFY although none was left: Discord resets the token".to_owned());
             return Err(4004);
+        }
+        if gateway == Gateway::TakesNoSession {
+            self.state(|state| state.identifies += 1);
+            return Ok(vec![json!({"op": 9, "d": false})]);
         }
         let session = format!("session-{connection}");
         let ready = json!({"op": 0, "s": 1, "t": "READY", "d": {
@@ -240,10 +244,34 @@ impl Discord {
         self.state(|state| {
             state.identifies += 1;
             let events = vec![ready.clone()];
-            state.sessions.insert(session, Session { events, connection: Some(connection) });
+            state.sessions.insert(session, Session { events, connection: Some(connection), deaf: false });
             state.connected.insert(connection, orders.clone());
         });
         Ok(vec![ready])
+    }
+
+    fn resume(&self, data: &Value, connection: u64, orders: &mpsc::UnboundedSender<Order>) -> Result<Vec<Value>, u16> {
+        let gateway = self.state(|state| state.gateway);
+        self.state(|state| state.resumes += 1);
+        match gateway {
+            Gateway::DropsResumes => return Err(DROPPED),
+            Gateway::IgnoresResumes => return Ok(Vec::new()),
+            _ => {}
+        }
+        let session = data["session_id"].as_str().unwrap_or_default().to_owned();
+        let Some(seq) = data["seq"].as_u64() else { return Err(4007) };
+        Ok(self.state(|state| {
+            let forgets = matches!(gateway, Gateway::ForgetsSessions | Gateway::TakesNoSession);
+            let known = state.sessions.get_mut(&session).filter(|_| !forgets);
+            let Some(known) = known else { return vec![json!({"op": 9, "d": false})] };
+            known.connection = Some(connection);
+            let mut missed: Vec<Value> = known.events.iter().skip(seq as usize).cloned().collect();
+            let resumed = json!({"op": 0, "s": known.events.len() + 1, "t": "RESUMED", "d": {"_trace": []}});
+            known.events.push(resumed.clone());
+            missed.push(resumed);
+            state.connected.insert(connection, orders.clone());
+            missed
+        }))
     }
 }
 

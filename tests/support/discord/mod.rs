@@ -1,10 +1,12 @@
 //! Discord as far as the bot sees it: REST and gateway on one port. Whatever Discord would refuse is refused
 //! here, and fails the test.
 
+mod fates;
 mod gateway;
 mod payloads;
 pub mod permissions;
 mod rest;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -88,6 +90,10 @@ pub enum Fate {
     Json(u16),
     /// Not carried out: Cloudflare's 429, a page, to be repeated after so many seconds.
     Cloudflare(u64),
+    /// Not carried out: Cloudflare's page for an address that it blocks.
+    Banned,
+    /// Not carried out: this status, with this body.
+    Body(u16, Value),
     /// Not carried out: somebody has deleted the message.
     Deleted,
     /// Carried out, then a body without end.
@@ -186,6 +192,8 @@ pub struct State {
     pub channels: BTreeMap<u64, Value>,
     pub interactions: BTreeMap<u64, Interaction>,
     pub commands: Option<Value>,
+    /// Those that the application has in all servers.
+    pub global_commands: Vec<Value>,
     pub registrations: usize,
     pub posts: Vec<Value>,
     posted: VecDeque<Instant>,
@@ -200,13 +208,20 @@ pub struct State {
     /// For questions what is shown.
     pub look_fates: VecDeque<Fate>,
     pub follow_up_fates: VecDeque<Fate>,
+    /// For requests that are no interaction's, but what the bot asks for beside its start.
     pub other_fates: VecDeque<Fate>,
+    /// For one kind of request, such as "register" (see `kind_of` in fates.rs), for ever.
+    pub always: BTreeMap<&'static str, Fate>,
+    /// How often each kind of request was made that is no interaction's.
+    pub asked: BTreeMap<&'static str, usize>,
     /// Draws a fate where none is in the queue, for a "first answer", an "edit", a "look", a "follow-up" or "other".
     pub chance: Option<Box<dyn FnMut(&'static str) -> Fate + Send>>,
     pub gateway: Gateway,
     /// The address that the application has interactions sent to, and not to the gateway.
     pub interactions_endpoint: Option<&'static str>,
     pub not_in_guild: bool,
+    /// Anybody may invite the bot.
+    pub bot_public: bool,
     /// What was acknowledged before is refused as unknown, which Discord does at times.
     pub forgets_acknowledged: bool,
     /// Somebody had another token made for the bot.
@@ -295,6 +310,21 @@ impl Discord {
         .await;
     }
 
+    /// Whether `/mute` is registered or not.
+    pub async fn until_connected(&self) {
+        self.until("the bot is connected", |state| !state.connected.is_empty()).await;
+    }
+
+    /// Somebody removes the bot from the server, which deletes the server's commands.
+    pub fn kick(&self) {
+        self.state(|state| (state.not_in_guild, state.commands) = (true, None));
+    }
+
+    /// The sessions of now carry no interaction any more, for all that they go on.
+    pub fn deafen_sessions(&self) {
+        self.state(|state| state.sessions.values_mut().for_each(|session| session.deaf = true));
+    }
+
     pub async fn until_gone(&self) {
         self.until("no bot is connected", |state| state.connected.is_empty()).await;
     }
@@ -358,7 +388,7 @@ impl Discord {
     /// Sends an event to every session; those without a connection get it when they resume.
     pub fn broadcast(&self, event: &str, payload: Value) {
         self.state(|state| {
-            for session in state.sessions.values_mut() {
+            for session in state.sessions.values_mut().filter(|session| !session.deaf) {
                 let seq = session.events.len() + 1;
                 let event = json!({"op": 0, "s": seq, "t": event, "d": payload});
                 session.events.push(event.clone());

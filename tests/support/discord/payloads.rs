@@ -21,9 +21,9 @@ pub(super) fn bot_user() -> Value {
         "public_flags": 0, "banner": null, "accent_color": null})
 }
 
-pub(super) fn application_payload(interactions_endpoint: Option<&str>) -> Value {
+pub(super) fn application_payload(interactions_endpoint: Option<&str>, bot_public: bool) -> Value {
     json!({"id": APPLICATION.to_string(), "name": "wolkvox-bot", "icon": null, "description": "", "type": null,
-        "bot": bot_user(), "summary": "", "bot_public": false, "bot_require_code_grant": false, "verify_key": "00",
+        "bot": bot_user(), "summary": "", "bot_public": bot_public, "bot_require_code_grant": false, "verify_key": "00",
         "flags": 0, "redirect_uris": [], "interactions_endpoint_url": interactions_endpoint, "team": null, "owner": bot_user(),
         "approximate_guild_count": 1, "explicit_content_filter": 0})
 }

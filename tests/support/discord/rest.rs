@@ -1,17 +1,17 @@
 //! REST.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use super::super::http::{Answer, Request};
+use super::fates::banned;
 use super::payloads::{
     self, EPHEMERAL, SUPPRESS_EMBEDS, application_payload, audit_channel, bot_member, bot_user, guild_payload,
 };
 use super::permissions::{SEND_MESSAGES, VIEW_CHANNEL};
-use super::{APPLICATION, AUDIT_CHANNEL, BOT, CHANNEL, Discord, Fate, GUILD, Gateway, Interaction, State, TOKEN};
+use super::rules::{command_fault, first_answer_fault, message_fault};
+use super::{APPLICATION, AUDIT_CHANNEL, BOT, CHANNEL, Discord, GUILD, Gateway, Interaction, State, TOKEN};
 
 impl Discord {
     pub(super) fn violation(&self, what: String) -> Answer {
@@ -22,110 +22,61 @@ impl Discord {
     pub async fn handle(&self, request: Request) -> Answer {
         let arrived = Instant::now();
         if request.path == "/gateway-socket/" {
-            if self.state(|state| state.gateway == Gateway::Refuses) {
-                self.state(|state| state.gateway_connections.push(Instant::now()));
-                return Answer::Cut;
-            }
-            if let Gateway::Page(status) = self.state(|state| state.gateway) {
-                return Answer::html(status, "This site can't be used");
-            }
-            return Answer::Upgrade;
-        }
-        let agent = request.header("user-agent").unwrap_or_default();
-        if !agent.starts_with("DiscordBot (") {
-            return self.violation(format!("the user agent {agent:?}"));
+            return self.open_gateway();
         }
         let Some(path) = request.path.strip_prefix("/api/v10") else {
             return self.violation(format!("{} {}", request.method, request.path));
         };
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        let known_query = match (request.method.as_str(), parts.as_slice(), request.query.as_str()) {
+        let body = match self.checked(&request, &parts) {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        let fate = self.draw(&request, &parts);
+        self.suffer(fate, &parts, || self.route(&request, &parts, &body, arrived)).await
+    }
+
+    fn open_gateway(&self) -> Answer {
+        match self.state(|state| state.gateway) {
+            Gateway::Refuses => {
+                self.state(|state| state.gateway_connections.push(Instant::now()));
+                Answer::Cut
+            }
+            Gateway::Page(status) => Answer::html(status, "This site can't be used"),
+            Gateway::Banned => banned(),
+            _ => Answer::Upgrade,
+        }
+    }
+
+    /// The body of a request in which all is as Discord wants it, or what Discord answers.
+    fn checked(&self, request: &Request, parts: &[&str]) -> Result<Value, Answer> {
+        let agent = request.header("user-agent").unwrap_or_default();
+        if !agent.starts_with("DiscordBot (") {
+            return Err(self.violation(format!("the user agent {agent:?}")));
+        }
+        let known_query = match (request.method.as_str(), parts, request.query.as_str()) {
             (_, _, "") => true,
             ("POST", ["interactions", ..], query) => matches!(query, "with_response=true" | "with_response=false"),
             ("POST", ["webhooks", _, _], query) => query == "wait=true",
             _ => false,
         };
         if !known_query {
-            return self.violation(format!("a query: {}", request.query));
+            return Err(self.violation(format!("a query: {}", request.query)));
         }
         let interaction = matches!(parts[0], "interactions" | "webhooks");
         let signed = request.header("authorization");
         let signed_by_the_bot = signed == Some(&format!("Bot {TOKEN}")) && !self.state(|state| state.token_reset);
         // An interaction's own token is enough, but no wrong one may stand beside it.
         if !signed_by_the_bot && (!interaction || signed.is_some()) {
-            return error(401, 0, "401: Unauthorized");
+            return Err(error(401, 0, "401: Unauthorized"));
         }
-        let body = match request.method.as_str() {
-            "GET" => Value::Null,
-            _ if request.header("content-type") != Some("application/json") => {
-                return self.violation("a body that is not called JSON".to_owned());
-            }
-            _ => match serde_json::from_slice(&request.body) {
-                Ok(body) => body,
-                Err(_) => return self.violation("a body that is not JSON".to_owned()),
-            },
-        };
-        let (queue, kind): (fn(&mut State) -> &mut VecDeque<Fate>, _) = match (parts[0], request.method.as_str()) {
-            ("interactions", _) => (|state| &mut state.first_answer_fates, "first answer"),
-            ("webhooks", "GET") => (|state| &mut state.look_fates, "look"),
-            ("webhooks", "POST") => (|state| &mut state.follow_up_fates, "follow-up"),
-            ("webhooks", _) => (|state| &mut state.edit_fates, "edit"),
-            _ => (|state| &mut state.other_fates, "other"),
-        };
-        let fate = self.state(|state| {
-            let fate = queue(state).pop_front();
-            fate.or_else(|| state.chance.as_mut().map(|draw| draw(kind))).unwrap_or(Fate::Accept)
-        });
-        let carry_out = || self.route(&request, &parts, &body, arrived);
-        match fate {
-            Fate::Accept => carry_out(),
-            Fate::Slow(time) => {
-                sleep(time).await;
-                carry_out()
-            }
-            Fate::Late(time) => {
-                let answer = carry_out();
-                sleep(time).await;
-                answer
-            }
-            Fate::Refuse(status, code) => error(status, code, "refused"),
-            Fate::RateLimit(seconds) => rate_limited(seconds),
-            Fate::CutBefore => Answer::Cut,
-            Fate::CutAfter => {
-                carry_out();
-                Answer::Cut
-            }
-            Fate::Stall => Answer::Silent,
-            Fate::StallAfter => {
-                carry_out();
-                Answer::Silent
-            }
-            Fate::Json(status) => Answer::json(status, &json!({"error": "blocked by policy", "user": null})),
-            Fate::Page(status) => Answer::html(status, "Sign in to use the network"),
-            Fate::Cloudflare(seconds) => {
-                Answer::html(429, "Error 1015: you are being rate limited").with("retry-after", seconds)
-            }
-            Fate::Deleted => unknown_message(),
-            Fate::Endless => {
-                carry_out();
-                Answer::Endless
-            }
-            Fate::Forget => {
-                carry_out();
-                error(404, 10062, "Unknown interaction")
-            }
-            Fate::AnsweredElsewhere => {
-                let id = parts.get(1).and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
-                self.state(|state| {
-                    // Not if the bot's own was accepted before.
-                    if let Some(interaction) = state.interactions.get_mut(&id).filter(|known| known.first.is_none()) {
-                        interaction.elsewhere = true;
-                        interaction.first = Some(json!({"type": 5}));
-                    }
-                });
-                carry_out()
-            }
+        if request.method == "GET" {
+            return Ok(Value::Null);
         }
+        if request.header("content-type") != Some("application/json") {
+            return Err(self.violation("a body that is not called JSON".to_owned()));
+        }
+        serde_json::from_slice(&request.body).map_err(|_| self.violation("a body that is not JSON".to_owned()))
     }
 
     /// A thing of Discord's with `names_end` after its name and those of its roles.
@@ -144,8 +95,8 @@ impl Discord {
         let guild = GUILD.to_string();
         match (method, parts) {
             ("GET", ["applications", "@me"]) => {
-                let endpoint = self.state(|state| state.interactions_endpoint);
-                Answer::json(200, &self.named(application_payload(endpoint)))
+                let payload = self.state(|state| application_payload(state.interactions_endpoint, state.bot_public));
+                Answer::json(200, &self.named(payload))
             }
             ("GET", ["users", "@me"]) => Answer::json(200, &bot_user()),
             ("GET", ["gateway"]) => Answer::json(200, &json!({"url": gateway})),
@@ -156,15 +107,7 @@ impl Discord {
             ("GET", ["guilds", id]) if *id == guild && !self.state(|state| state.not_in_guild) => {
                 Answer::json(200, &self.named(self.state(|state| guild_payload(&state.permissions))))
             }
-            ("GET", ["guilds", id, "members", user]) if user.parse::<u64>().is_ok() => {
-                if *id != guild || self.state(|state| state.not_in_guild) {
-                    error(404, 10004, "Unknown Guild")
-                } else if *user != BOT.to_string() {
-                    error(404, 10007, "Unknown Member")
-                } else {
-                    Answer::json(200, &self.state(|state| bot_member(&state.permissions)))
-                }
-            }
+            ("GET", ["guilds", id, "members", user]) if user.parse::<u64>().is_ok() => self.member(*id == guild, user),
             ("GET", ["guilds", _]) => error(404, 10004, "Unknown Guild"),
             ("GET", ["channels", id]) if self.channel(id).is_some() => {
                 Answer::json(200, &self.channel(id).unwrap_or_default())
@@ -185,6 +128,9 @@ impl Discord {
             ("GET", ["applications", app, "guilds", _, "commands"]) if *app == application => {
                 Answer::json(200, &self.state(|state| state.commands.clone()).unwrap_or_else(|| json!([])))
             }
+            ("GET", ["applications", app, "commands"]) if *app == application => {
+                Answer::json(200, &Value::from(self.state(|state| state.global_commands.clone())))
+            }
             ("POST", ["interactions", id, token, "callback"]) => {
                 self.first_answer(id, token, body, arrived, request.query == "with_response=true")
             }
@@ -194,6 +140,16 @@ impl Discord {
             }
             ("POST", ["webhooks", app, token]) if *app == application => self.follow_up_with(token, body),
             _ => self.violation(format!("{method} /{}", parts.join("/"))),
+        }
+    }
+
+    fn member(&self, known_guild: bool, user: &str) -> Answer {
+        if !known_guild || self.state(|state| state.not_in_guild) {
+            error(404, 10004, "Unknown Guild")
+        } else if user != BOT.to_string() {
+            error(404, 10007, "Unknown Member")
+        } else {
+            Answer::json(200, &self.state(|state| bot_member(&state.permissions)))
         }
     }
 
@@ -446,96 +402,15 @@ impl State {
 }
 
 /// Discord's own refusal of too many requests.
-fn rate_limited(seconds: f64) -> Answer {
+pub(super) fn rate_limited(seconds: f64) -> Answer {
     let body = json!({"message": "You are being rate limited.", "retry_after": seconds, "global": false});
     Answer::json(429, &body).with("retry-after", seconds.ceil())
 }
 
-fn unknown_message() -> Answer {
+pub(super) fn unknown_message() -> Answer {
     error(404, 10008, "Unknown Message")
 }
 
-fn error(status: u16, code: u64, message: &str) -> Answer {
+pub(super) fn error(status: u16, code: u64, message: &str) -> Answer {
     Answer::json(status, &json!({"message": message, "code": code}))
-}
-
-fn length(value: &Value) -> usize {
-    value.as_str().map_or(0, |text| text.encode_utf16().count())
-}
-
-/// What is wrong with a message that may have these flags.
-fn message_fault(message: &Value, allowed: u64) -> Option<String> {
-    let flags = &message["flags"];
-    if !flags.is_null() && flags.as_u64().is_none_or(|flags| flags & !allowed != 0) {
-        return Some(format!("a message with flags {flags}"));
-    }
-    let size = length(&message["content"]);
-    if !(1..=2000).contains(&size) {
-        return Some(format!("a message of {size} characters"));
-    }
-    if message["allowed_mentions"]["parse"] != json!([]) {
-        return Some("a message that may ping".to_owned());
-    }
-    for row in message["components"].as_array().into_iter().flatten() {
-        for button in row["components"].as_array().into_iter().flatten() {
-            let fits = (1..=100).contains(&length(&button["custom_id"]))
-                && (1..=80).contains(&length(&button["label"]))
-                && matches!(button["style"].as_u64(), Some(1..=4));
-            if row["type"] != 1 || button["type"] != 2 || !fits {
-                return Some(format!("the button {button}"));
-            }
-        }
-    }
-    None
-}
-
-fn first_answer_fault(kind: u64, body: &Value) -> Option<String> {
-    let data = &body["data"];
-    match (kind, body["type"].as_u64()) {
-        (4, Some(8)) => {
-            let choices = data["choices"].as_array()?;
-            let fits = |choice: &Value| (1..=100).contains(&length(&choice["name"])) && choice["value"].is_u64();
-            (choices.len() > 25 || !choices.iter().all(fits)).then(|| format!("the choices {choices:?}"))
-        }
-        (2 | 3, Some(4)) => message_fault(data, EPHEMERAL | SUPPRESS_EMBEDS).or_else(|| {
-            let flags = data["flags"].as_u64().unwrap_or_default();
-            (flags & EPHEMERAL == 0).then(|| format!("a message with flags {flags}"))
-        }),
-        (2 | 3, Some(5)) => {
-            let flags = data["flags"].as_u64().unwrap_or_default();
-            (!matches!(flags, 0 | 64) || !data["content"].is_null()).then(|| format!("a deferred answer with {data}"))
-        }
-        (kind, answer) => Some(format!("an answer of type {answer:?} to an interaction of type {kind}")),
-    }
-}
-
-fn command_fault(command: &Value) -> Option<String> {
-    const LOCALES: [&str; 31] = [
-        "id", "da", "de", "en-GB", "en-US", "es-ES", "es-419", "fr", "hr", "it", "lt", "hu", "nl", "no", "pl", "pt-BR",
-        "ro", "fi", "sv-SE", "vi", "tr", "cs", "el", "bg", "ru", "uk", "hi", "th", "zh-CN", "ja", "zh-TW",
-    ];
-    let described = |thing: &Value| {
-        let name = thing["name"].as_str().unwrap_or_default();
-        let named = (1..=32).contains(&name.len())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
-        let translations = thing["description_localizations"].as_object();
-        let translated = translations.is_none_or(|texts| {
-            texts.iter().all(|(locale, text)| {
-                LOCALES.contains(&locale.as_str()) && (1..=100).contains(&text.as_str().unwrap_or("").chars().count())
-            })
-        });
-        let size = thing["description"].as_str().unwrap_or_default().chars().count();
-        named && (1..=100).contains(&size) && translated
-    };
-    if !described(command) || !matches!(command["type"].as_u64(), None | Some(1)) {
-        return Some(format!("the command {command}"));
-    }
-    for option in command["options"].as_array().into_iter().flatten() {
-        let bounds = option["min_value"].as_i64().zip(option["max_value"].as_i64());
-        let bounded = bounds.is_some_and(|(min, max)| min <= max && max < 1 << 53);
-        if !described(option) || option["type"] != 4 || !bounded {
-            return Some(format!("the option {option}"));
-        }
-    }
-    None
 }

@@ -1,0 +1,226 @@
+//! What goes wrong with a request to Discord, and what follows from it.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER, SERVER};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::language::Localized;
+use crate::net::HttpError;
+use crate::text::{one_line, plain_text, truncate};
+
+/// Discord's own failure, or Cloudflare's before it, which comes with the status 403 and passes like a 5xx.
+const INTERNAL_NETWORK_ERROR: u32 = 40333;
+/// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How much of Discord's words is kept, in UTF-16 units.
+const MAX_WORDS: usize = 300;
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RestError {
+    #[error("Discord answered HTTP {status}{}{}", with_code(" with code ", *code), in_brackets(said))]
+    Refused {
+        status: u16,
+        /// Discord's own code, such as 40060.
+        code: Option<u32>,
+        /// How long Discord asks to be left alone.
+        retry_after: Option<Duration>,
+        /// Discord's words, and the fields that it does not take. Empty for an interaction, whose token they may quote.
+        said: String,
+    },
+    /// No answer; unless there was no connection, the request may have arrived.
+    #[error("no answer from Discord: {0}")]
+    NoAnswer(#[from] HttpError),
+    /// Something in between answered, such as a company's proxy.
+    #[error(
+        "something else answered in Discord's place, with HTTP {0}; a proxy on the way may want to be signed in to"
+    )]
+    NotDiscord(u16),
+    /// It holds the pause that is asked for, if any.
+    #[error(
+        "Cloudflare, which protects Discord, blocks this machine's public address (HTTP 403): too many requests came from \
+         it, perhaps from other machines that share it. The block passes; if it does not, use another address"
+    )]
+    Banned(Option<Duration>),
+    #[error("Discord's answer can't be read: {0}")]
+    Unreadable(String),
+}
+
+impl Localized for RestError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Refused { status, code, said, .. } => {
+                format!("Discord respondió HTTP {status}{}{}", with_code(" con el código ", *code), in_brackets(said))
+            }
+            Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
+            Self::NotDiscord(status) => format!(
+                "otra cosa respondió en lugar de Discord, con HTTP {status}; quizá un proxy en el camino pide iniciar sesión"
+            ),
+            Self::Banned(_) => "Cloudflare, que protege a Discord, bloquea la dirección pública de esta máquina (HTTP \
+                                403): le llegaron demasiadas peticiones desde ella, quizá de otras máquinas que la \
+                                comparten. El bloqueo pasa; si no, usa otra dirección"
+                .to_owned(),
+            Self::Unreadable(why) => format!("no se puede leer la respuesta de Discord: {why}"),
+        }
+    }
+}
+
+fn with_code(words: &str, code: Option<u32>) -> String {
+    code.map(|code| format!("{words}{code}")).unwrap_or_default()
+}
+
+fn in_brackets(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" ({said})") }
+}
+
+impl RestError {
+    /// How long Discord wants to be left alone before the same request may succeed: it is down, busy or not reached.
+    /// `None` where trying again would change nothing.
+    pub fn transient(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { status: 408 | 429 | 500.., retry_after, .. }
+            | Self::Refused { code: Some(INTERNAL_NETWORK_ERROR), retry_after, .. }
+            | Self::Banned(retry_after) => Some(retry_after.unwrap_or_default()),
+            Self::NoAnswer(HttpError::NoRequest(_)) | Self::Refused { .. } | Self::Unreadable(_) => None,
+            Self::NoAnswer(_) | Self::NotDiscord(_) => Some(Duration::ZERO),
+        }
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Discord's own code.
+    pub fn code(&self) -> Option<u32> {
+        match self {
+            Self::Refused { code, .. } => *code,
+            _ => None,
+        }
+    }
+
+    /// Whether Discord may have done what was asked, although it is not known that it did.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Refused { status, code, .. } => *status >= 500 || *code == Some(INTERNAL_NETWORK_ERROR),
+            Self::NoAnswer(error) => error.may_have_been_sent(),
+            Self::NotDiscord(_) | Self::Unreadable(_) => true,
+            Self::Banned(_) => false,
+        }
+    }
+
+    /// Whether Discord is down or not reached: it said nothing itself.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Refused { status, code, .. } => *status >= 500 || *code == Some(INTERNAL_NETWORK_ERROR),
+            Self::NoAnswer(_) | Self::NotDiscord(_) | Self::Banned(_) => true,
+            Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Whether Discord is there, and down or busy: no fault that could be found on this machine.
+    pub fn is_discords_own(&self) -> bool {
+        matches!(self, Self::Refused { .. }) && self.transient().is_some()
+    }
+
+    /// Whether its text says itself what to do about it.
+    pub fn names_its_remedy(&self) -> bool {
+        match self {
+            Self::NoAnswer(error) => error.names_its_remedy(),
+            Self::Banned(_) => true,
+            Self::Refused { .. } | Self::NotDiscord(_) | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Whether it is how Discord refuses a server that the bot is not in.
+    pub fn is_missing_access(&self) -> bool {
+        const UNKNOWN_GUILD: u32 = 10004;
+        const MISSING_ACCESS: u32 = 50001;
+        matches!(self, Self::Refused { status: 403 | 404, code: Some(UNKNOWN_GUILD | MISSING_ACCESS), .. })
+    }
+
+    /// Whether Discord refuses the interaction's token. One that is younger than 15 minutes has not expired: Discord has
+    /// refused such tokens for hours, so the same request may succeed yet.
+    pub fn is_void_token(&self) -> bool {
+        const INVALID_WEBHOOK_TOKEN: u32 = 50027;
+        self.status() == Some(401) || self.code() == Some(INVALID_WEBHOOK_TOKEN)
+    }
+
+    /// How long Discord is left alone, at least for `pause`, where it is there and gets too many requests; the log is
+    /// told. To end and be started again would make that worse.
+    pub fn leave_alone(&self, pause: Duration) -> Option<Duration> {
+        let (asked, why) = match self {
+            Self::Refused { status: 429, retry_after, .. } => {
+                (retry_after, "Discord receives too many requests from this address or bot (HTTP 429)".to_owned())
+            }
+            Self::Banned(retry_after) => (retry_after, self.to_string()),
+            _ => return None,
+        };
+        let asked = asked.unwrap_or_default();
+        let pause = pause.max(asked).min(LONGEST_PAUSE);
+        tracing::warn!(
+            "{why}. It asks for a pause of {} s; it is asked again in {:.1} s",
+            asked.as_secs(),
+            pause.as_secs_f64()
+        );
+        Some(pause)
+    }
+
+    /// Without Discord's words.
+    pub(super) fn wordless(mut self) -> Self {
+        if let Self::Refused { said, .. } = &mut self {
+            said.clear();
+        }
+        self
+    }
+
+    /// What an answer says that is no success. Where no body is expected, there is none to be read.
+    pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Body {
+            code: Option<u32>,
+            retry_after: Option<f64>,
+            #[serde(default)]
+            message: String,
+            #[serde(default)]
+            errors: Value,
+        }
+
+        let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+        let asked = header(RETRY_AFTER).and_then(|value| seconds(value.parse().ok()?));
+        let cloudflare = header(SERVER).is_some_and(|server| server.eq_ignore_ascii_case("cloudflare"));
+        let html = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+        if status == StatusCode::FORBIDDEN && cloudflare && html {
+            return Self::Banned(asked);
+        }
+        let said = body.map(serde_json::from_slice::<Body>);
+        // Discord's refusals have a code. What stands before it answers without one, but only 429 and 5xx.
+        let from_elsewhere = said.as_ref().is_some_and(|said| said.as_ref().map_or(true, |said| said.code.is_none()));
+        if from_elsewhere && status.as_u16() != 429 && !status.is_server_error() {
+            return Self::NotDiscord(status.as_u16());
+        }
+        let Body { code, retry_after, message, errors } = said.and_then(Result::ok).unwrap_or_default();
+        let mut words = vec![message];
+        fields(&errors, "", &mut words);
+        let mut said = one_line(&plain_text(&words.join("; ")));
+        truncate(&mut said, MAX_WORDS);
+        Self::Refused { status: status.as_u16(), code, retry_after: retry_after.and_then(seconds).or(asked), said }
+    }
+}
+
+/// The fields that Discord does not take, each with its reason ("Error Messages").
+fn fields(errors: &Value, path: &str, into: &mut Vec<String>) {
+    for (name, inside) in errors.as_object().into_iter().flatten() {
+        if name == "_errors" {
+            let reasons = inside.as_array().into_iter().flatten();
+            into.extend(reasons.filter_map(|reason| Some(format!("{path}: {}", reason["message"].as_str()?))));
+        } else {
+            fields(inside, &[path, name].join(if path.is_empty() { "" } else { "." }), into);
+        }
+    }
+}
