@@ -75,7 +75,7 @@ impl Wolkvox {
     where
         C: Default + Extend<AgentRow> + Send + 'static,
     {
-        let _permit = self.0.queue.enter_behind_toggles().await;
+        let _permit = self.0.queue.enter_behind_toggles().permit().await;
         let response = self.get("agents").await?;
         let status = response.status().as_u16();
         // Some servers answer an empty listing with 404.
@@ -107,7 +107,7 @@ impl Wolkvox {
             data: Value,
         }
 
-        let _permit = self.0.queue.enter_behind_toggles().await;
+        let _permit = self.0.queue.enter_behind_toggles().permit().await;
         let response = self.get("token_info").await?;
         let status = response.status().as_u16();
         let body = net::read_body(response, MAX_ANSWER_BYTES).await?;

@@ -122,7 +122,7 @@ impl Wolkvox {
 
     /// Waits until no call is under way and none is waiting.
     pub async fn idle(&self) {
-        drop(self.0.queue.enter_behind_toggles().await);
+        drop(self.0.queue.enter_behind_toggles().permit().await);
     }
 
     /// Takes the next place in the queue for the token, at once and in order of the calls to this function.
