@@ -10,9 +10,11 @@
 )]
 
 mod acknowledgement;
+mod agents;
 mod audit_channel;
 mod calls;
 mod check;
+mod check_wolkvox;
 mod clock;
 mod commands;
 mod configuration;
