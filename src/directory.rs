@@ -17,6 +17,8 @@ use crate::wolkvox::{AgentRow, Wolkvox};
 
 /// The most suggestions that Discord takes ("Application Commands", autocomplete).
 const MAX_SUGGESTIONS: usize = 25;
+/// The most agents that are named to a person whose text names none.
+const MAX_CANDIDATES: usize = 5;
 /// The longest name, in UTF-16 units. With a number it fits into a suggestion, which may have 100.
 const MAX_NAME: usize = 80;
 /// How much of what was typed is looked at, in characters and in words. Less than a name may have, so that a long
@@ -61,6 +63,15 @@ struct State {
     failures: Option<Backoff>,
 }
 
+/// The agent that a text names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Agent(AgentId),
+    /// It names none beyond doubt. These fit, five at most.
+    Several(Vec<(AgentId, Option<Name>)>),
+    None,
+}
+
 impl Directory {
     /// A directory without a copy. Wolkvox is asked at most once in `max_age`, and less often while that fails.
     /// Nothing is read once `stop` is cancelled.
@@ -73,8 +84,27 @@ impl Directory {
         self.agents().map_or_else(Vec::new, |agents| agents.search(typed))
     }
 
+    /// The agent that a person means who typed this: a number, a suggestion's label ("Ana Gómez · 1001"), or a name in
+    /// full. Never a guess.
+    pub fn find(self: &Arc<Self>, typed: &str) -> Found {
+        match AgentId::parse(typed) {
+            Some(id) => Found::Agent(id),
+            None => self.agents().unwrap_or_default().find(typed),
+        }
+    }
+
     pub fn name(&self, id: AgentId) -> Option<Name> {
         self.state().agents.as_ref()?.get(id)?.name.clone()
+    }
+
+    /// Whether the listing was ever read: before that, no name can be found.
+    pub fn is_read(&self) -> bool {
+        self.state().agents.is_some()
+    }
+
+    /// Whether Wolkvox lists this number, be it disabled; `None` where the listing was never read.
+    pub fn lists(&self, id: AgentId) -> Option<bool> {
+        self.state().agents.as_ref().map(|agents| agents.get(id).is_some())
     }
 
     fn agents(self: &Arc<Self>) -> Option<Arc<Agents>> {
@@ -153,6 +183,36 @@ impl Agents {
         self.0.iter().find(|agent| agent.id == id)
     }
 
+    /// See [`Directory::find`], for a text that is no number.
+    fn find(&self, typed: &str) -> Found {
+        let label = label(typed);
+        let full = self.named(&fold(typed));
+        let candidates = match (&label, full.as_slice()) {
+            (None, [agent]) => return Found::Agent(agent.id),
+            (Some((id, name)), []) if self.fits(*id, name) => return Found::Agent(*id),
+            (Some((id, name)), []) => {
+                let labelled = self.get(*id).map(|agent| (agent.id, agent.name.clone()));
+                let others = self.search(name).into_iter().filter(|(other, _)| other != id);
+                labelled.into_iter().chain(others).collect()
+            }
+            _ => self.search(typed),
+        };
+        let candidates: Vec<_> = candidates.into_iter().take(MAX_CANDIDATES).collect();
+        if candidates.is_empty() || fold(typed).is_empty() { Found::None } else { Found::Several(candidates) }
+    }
+
+    /// Whether a label may be trusted: the number's agent has its name or, where that is not known, no other agent has.
+    fn fits(&self, id: AgentId, name: &str) -> bool {
+        match self.get(id) {
+            Some(agent) if agent.name.is_some() => agent.folded == name,
+            _ => self.named(name).is_empty(),
+        }
+    }
+
+    fn named(&self, folded: &str) -> Vec<&Agent> {
+        self.0.iter().filter(|agent| agent.enabled && agent.name.is_some() && agent.folded == folded).collect()
+    }
+
     /// The best matches: every word typed has to be in the name, or all of it has to begin the number.
     fn search(&self, typed: &str) -> Vec<(AgentId, Option<Name>)> {
         let typed: String = typed.trim_start().chars().take(MAX_TYPED).collect();
@@ -192,6 +252,12 @@ fn rank(agent: &Agent, typed: &str, words: &[&str]) -> Option<u8> {
     } else {
         u8::from(agent.folded.split_whitespace().any(|word| word.starts_with(first)))
     })
+}
+
+/// The number and the folded name in the label of a suggestion, which some clients send instead of its value.
+fn label(typed: &str) -> Option<(AgentId, String)> {
+    let (name, number) = typed.rsplit_once('·')?;
+    Some((AgentId::parse(number)?, fold(name))).filter(|(_, name)| !name.is_empty())
 }
 
 /// Without regard to case, accents, invisible characters and the width of blanks: "Gómez" and "gomez" are equal.

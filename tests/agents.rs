@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance, pause, resume};
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
 use wolkvox_bot::agent::AgentId;
-use wolkvox_bot::directory::{Directory, Name};
+use wolkvox_bot::directory::{Directory, Found, Name};
 use wolkvox_bot::net::{BaseUrl, Tls};
 use wolkvox_bot::telemetry::{self, Format};
 
@@ -74,6 +74,19 @@ impl Alone {
         };
         self.directory.suggest(typed).into_iter().map(shown).collect()
     }
+
+    /// The number that is found, or those that fit.
+    fn found(&self, typed: &str) -> Result<u64, Vec<u64>> {
+        match self.directory.find(typed) {
+            Found::Agent(id) => Ok(id.get()),
+            Found::Several(agents) => Err(agents.into_iter().map(|(id, _)| id.get()).collect()),
+            Found::None => Err(Vec::new()),
+        }
+    }
+}
+
+fn agent(id: u64) -> AgentId {
+    AgentId::try_from(id).unwrap()
 }
 
 async fn time_passes(time: Duration) {
@@ -194,7 +207,7 @@ async fn every_row_that_can_be_read_is_read() {
     assert_eq!(alone.suggestions(""), ["Ana · 1001", "Beto · 1003", "Jos\u{FFFD} · 1002"]);
     // An empty listing, as some servers tell it.
     let alone = Alone::reading(wolkvox::refusal(404, "NOT FOUND", "0 records were found")).await;
-    assert_eq!(alone.suggestions(""), Vec::<String>::new());
+    assert_eq!(alone.directory.lists(agent(1001)), Some(false));
 }
 
 #[tokio::test]
@@ -203,4 +216,90 @@ async fn an_agent_that_is_listed_twice_is_offered_once() {
         [(1001, "Ana", "no"), (1001, "Ana", "yes"), (1002, "", "yes"), (1002, "Beto", "yes"), (1001, "Ana", "yes")];
     let alone = Alone::reading(listing(&rows)).await;
     assert_eq!(alone.suggestions(""), ["Ana · 1001", "Beto · 1002"]);
+    assert_eq!(alone.found("ana"), Ok(1001));
+}
+
+#[tokio::test]
+async fn a_number_is_found_without_a_directory() {
+    let alone = Alone::start().await;
+    assert!(!alone.directory.is_read());
+    for (typed, expected) in [
+        ("1001", Ok(1001)),
+        (" 1001\n", Ok(1001)),
+        ("\u{200B}\u{FEFF}1001\u{2060}\u{A0}\u{AD}\u{200E}", Ok(1001)),
+        ("\u{202A}1001\u{202C}", Ok(1001)),
+        ("0001", Ok(1)),
+        ("9999999999", Ok(AgentId::MAX)),
+        ("Ana · 1001", Ok(1001)),
+        ("10000000000", Err(vec![])),
+        ("0", Err(vec![])),
+        ("", Err(vec![])),
+        ("\u{200B}", Err(vec![])),
+        ("10 01", Err(vec![])),
+        ("+1001", Err(vec![])),
+        ("-1001", Err(vec![])),
+        ("1001.0", Err(vec![])),
+        ("1e3", Err(vec![])),
+        ("１００１", Err(vec![])),
+        ("· 1001", Err(vec![])),
+        ("Ana", Err(vec![])),
+    ] {
+        assert_eq!(alone.found(typed), expected, "{typed:?}");
+    }
+    assert_eq!(alone.directory.lists(agent(1001)), None);
+    alone.wolkvox.until("read for the next one", |state| state.listings == 1).await;
+}
+
+#[tokio::test]
+async fn an_agent_is_found_by_a_label_or_a_full_name_and_never_guessed() {
+    let more = [
+        (4001, "Luis Pérez", "yes"),
+        (4002, "LUIS PEREZ", "yes"),
+        (4003, "Grupo · 9", "yes"),
+        (4004, "\u{301}\u{200B}", "yes"),
+        (4005, "7007", "yes"),
+    ];
+    let alone = Alone::reading(listing(&[AGENTS.as_slice(), &more].concat())).await;
+    for (typed, expected) in [
+        // A name in full.
+        ("Ana Gómez", Ok(1001)),
+        ("  ana\u{A0} GOMEZ ", Ok(1001)),
+        ("\u{2068}Ana Gómez\u{2069}", Ok(1001)),
+        ("Luis **Bold** <@1>", Ok(2001)),
+        ("Grupo · 9", Err(vec![4003])),
+        // A part of one, or one that two have.
+        ("Ana", Err(vec![1001, 10010, 1010])),
+        ("Gómez", Err(vec![1001])),
+        ("Luis Pérez", Err(vec![4001, 4002])),
+        ("a", Err(vec![1001, 10010, 1002, 1003, 1010])),
+        ("nobody", Err(vec![])),
+        ("Ana Retired", Err(vec![])),
+        ("\u{301}", Err(vec![])),
+        // A label.
+        ("Ana Gómez · 1001", Ok(1001)),
+        ("ana gomez·1001\u{200B}", Ok(1001)),
+        ("Luis Pérez · 4002", Ok(4002)),
+        ("Grupo · 9 · 4003", Ok(4003)),
+        ("Ana Retired · 2002", Ok(2002)),
+        // Of an agent that is not listed.
+        ("Pedro · 5005", Ok(5005)),
+        // One that does not fit: another's name, a part, another's number.
+        ("Ana Gómez · 1002", Err(vec![1002, 1001])),
+        ("Ana · 1001", Err(vec![1001, 10010, 1010])),
+        ("Pedro · 1001", Err(vec![1001])),
+        ("Ana Gómez · 5005", Err(vec![1001])),
+        // A number is a number, whatever an agent's name is.
+        ("7007", Ok(7007)),
+    ] {
+        assert_eq!(alone.found(typed), expected, "{typed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_number_is_known_to_be_listed_or_not_to_be() {
+    let alone = Alone::reading(listing(&AGENTS)).await;
+    for (id, listed) in [(1001, true), (2002, true), (4444, false)] {
+        assert_eq!(alone.directory.lists(agent(id)), Some(listed), "{id}");
+    }
+    assert_eq!(alone.directory.name(agent(2002)).unwrap().as_str(), "Ana Retired", "disabled, and named in replies");
 }
