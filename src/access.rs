@@ -1,7 +1,8 @@
 //! Who may use the command.
 
-use crate::language::Localized;
 use serenity::model::id::{GuildId, RoleId};
+
+use crate::language::Localized;
 
 /// The roles that may use the command: at least one, and never everyone's.
 #[derive(Clone, Debug)]
@@ -10,7 +11,6 @@ pub struct Allowlist {
     roles: Vec<RoleId>,
 }
 
-/// Why an allowlist can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAllowlist {
     /// No role at all: nobody could use the command.
@@ -33,7 +33,6 @@ impl Localized for InvalidAllowlist {
     }
 }
 
-/// Why somebody may not use the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// A direct message, or another guild than the bot's.
@@ -43,8 +42,6 @@ pub enum Denial {
 }
 
 impl Allowlist {
-    /// An allowlist for one guild.
-    ///
     /// # Errors
     /// When `roles` is empty or contains the guild's own id.
     pub fn new(guild: GuildId, mut roles: Vec<RoleId>) -> Result<Self, InvalidAllowlist> {
@@ -73,7 +70,6 @@ impl Allowlist {
         if member_roles.iter().any(|role| self.roles.contains(role)) { Ok(()) } else { Err(Denial::NoRole) }
     }
 
-    /// The guild that is served.
     pub fn guild(&self) -> GuildId {
         self.guild
     }

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::is_invisible;
 
 /// An agent's extension number, as Wolkvox's `agent_id` takes it: 1 to 9,999,999,999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct AgentId(u64);
 
 /// A number that no agent can have.
@@ -36,6 +39,12 @@ impl TryFrom<u64> for AgentId {
 
     fn try_from(number: u64) -> Result<Self, InvalidAgentId> {
         if (Self::MIN..=Self::MAX).contains(&number) { Ok(Self(number)) } else { Err(InvalidAgentId) }
+    }
+}
+
+impl From<AgentId> for u64 {
+    fn from(agent: AgentId) -> Self {
+        agent.0
     }
 }
 

@@ -1,41 +1,38 @@
 //! The one way in which everything is put together: for `main`, for the tests and for the sandbox.
 
-use crate::language::Localized;
-use std::pin::pin;
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::backlog::Backlog;
+use crate::command::Entry;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::discord::{self, AuditChannel, Context, Gateway, GatewayError, Guild, Handler, Outage, Rest, RestError};
-use crate::guard::RecentToggles;
-use crate::net::{ClientError, Tls, error_chain};
-use crate::record::{OpenError, Record};
+use crate::discord::{self, Context, Gateway, GatewayError, Guild, Handler, Rest, RestError, audit_channel};
+use crate::journal::{Journal, OpenError, Taken};
+use crate::language::Localized;
+use crate::ledger::Ledger;
+use crate::net::{ClientError, Tls};
 use crate::retry::{Backoff, retry};
 use crate::wolkvox::{self, Wolkvox};
 
 /// The pauses between tries to reach Discord at start.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-/// How often is looked for copies that died, on the same record. Their people are told within twice that.
-const TAKE_OVER: Duration = Duration::from_secs(4);
-/// A failed answer says nothing any more so long after it, if Discord answers something else.
-const QUIET: Duration = Duration::from_secs(60);
-/// How often Discord's REST API is asked whether it is there again.
-const PROBE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
+/// How often the log says again what keeps it waiting for the file.
+const SAY_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// The bot, ready to run.
 pub struct App {
     config: Config,
     rest: Arc<Rest>,
     wolkvox: Wolkvox,
-    record: Record,
-    log: Option<Backlog>,
     state: watch::Sender<State>,
 }
 
@@ -44,6 +41,8 @@ pub struct App {
 pub enum State {
     /// It is on its way to Discord for the first time.
     Starting,
+    /// Another process has the file. This one takes over when that ends.
+    Standby,
     /// The command is registered, and commands come in.
     Ready,
     /// The connection that commands come in through is lost, and made anew.
@@ -61,9 +60,6 @@ pub enum BuildError {
     /// The client for Discord can't be made.
     #[error(transparent)]
     Discord(#[from] ClientError),
-    /// The record can't be used.
-    #[error("STATE_FILE: {0}")]
-    Record(#[from] OpenError),
     /// The client for Wolkvox can't be made.
     #[error(transparent)]
     Wolkvox(#[from] wolkvox::BuildError),
@@ -73,7 +69,6 @@ impl Localized for BuildError {
     fn spanish(&self) -> String {
         match self {
             Self::Tls(error) => format!("no se puede preparar TLS: {error}"),
-            Self::Record(error) => format!("STATE_FILE: {}", error.spanish()),
             Self::Discord(error) => error.spanish(),
             Self::Wolkvox(error) => error.spanish(),
         }
@@ -112,6 +107,9 @@ pub enum RunError {
          try again later, and update wolkvox-bot: it may be too old for Discord."
     )]
     Refused(RestError),
+    /// The file can't be used.
+    #[error("STATE_FILE: {0}")]
+    StateFile(#[from] OpenError),
     /// The gateway's end.
     #[error("{error}.\n    {}", remedy(error))]
     Gateway {
@@ -146,6 +144,7 @@ impl Localized for RunError {
                  Si están bien, inténtalo más tarde y actualiza wolkvox-bot: puede ser demasiado antiguo para Discord.",
                 error.spanish()
             ),
+            Self::StateFile(error) => format!("STATE_FILE: {}", error.spanish()),
             Self::Gateway { error } => {
                 let remedy = match error {
                     GatewayError::Token => {
@@ -177,15 +176,6 @@ impl BuildError {
             Self::Discord(error) | Self::Wolkvox(wolkvox::BuildError::Client(error)) => {
                 matches!(error, ClientError::NoAuthorities(_))
             }
-            Self::Record(error) => match error {
-                OpenError::Directory(_)
-                | OpenError::NoFolder(_)
-                | OpenError::NotPermitted(_)
-                | OpenError::NotARecord(..)
-                | OpenError::Newer(..) => true,
-                // The other program ends, and a disk that is full is seldom full for ever.
-                OpenError::Locked(_) | OpenError::Other(..) => false,
-            },
             Self::Wolkvox(wolkvox::BuildError::Token) => true,
             Self::Tls(_) => false,
         }
@@ -201,6 +191,7 @@ impl RunError {
     pub fn only_a_person_can_mend(&self) -> bool {
         match self {
             Self::Token | Self::NotInGuild { .. } => true,
+            Self::StateFile(error) => error.only_a_person_can_mend(),
             Self::Unreachable { .. } => false,
             Self::Refused(error) => is_final(error),
             Self::Gateway { error } => match error {
@@ -247,16 +238,15 @@ fn remedy(error: &GatewayError) -> &'static str {
 }
 
 impl App {
-    /// Puts the bot together. Nothing is sent yet.
+    /// Puts the bot together. Nothing is sent or opened yet.
     ///
     /// # Errors
-    /// When TLS, an HTTP client or the record can't be set up, or Wolkvox's token can't be sent.
+    /// When TLS or an HTTP client can't be set up, or Wolkvox's token can't be sent.
     pub fn build(config: Config) -> Result<Self, BuildError> {
         let tls = Tls::load()?;
         let rest = Arc::new(Rest::new(&config.discord, &tls)?);
         let wolkvox = Wolkvox::new(&config.wolkvox, &tls)?;
-        let record = config.state_file.as_deref().map_or(Ok(Record::off()), Record::open)?;
-        Ok(Self { config, rest, wolkvox, record, log: None, state: watch::Sender::new(State::Starting) })
+        Ok(Self { config, rest, wolkvox, state: watch::Sender::new(State::Starting) })
     }
 
     /// What it is doing, from now until it has ended.
@@ -264,88 +254,129 @@ impl App {
         self.state.subscribe()
     }
 
-    /// With a log whose audit records are written before the record forgets a command.
-    #[must_use]
-    pub fn logging_to(self, log: Backlog) -> Self {
-        Self { log: Some(log), ..self }
-    }
-
-    /// Runs until `shutdown` completes: then takes no more commands, finishes the call under way, answers the
-    /// commands that wait, and returns.
+    /// Runs until `shutdown` completes: then finishes the call in progress, answers the commands that wait, and returns.
     ///
     /// # Errors
     /// When the bot can't start, or can't go on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut shutdown = pin!(shutdown);
-        tokio::select! {
+        let (journal, left) = tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
-            started = self.start() => started?,
-        }
-        let Self { config, rest, wolkvox, record, log, state } = self;
-        let enter = |next| {
-            state.send_if_modified(|state| {
-                let news = *state != next && *state != State::Stopping;
-                if news {
-                    *state = next;
-                }
-                news
-            });
+            // A wrong token shows at once, also beside a bot that runs.
+            started = async { self.start().await?; self.take_file().await } => started?,
         };
-        let tell = |ready| enter(if ready { State::Ready } else { State::Reconnecting });
-        let limits = config.limits;
-        let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let (end_of_posting, posting) = (CancellationToken::new(), TaskTracker::new());
-        let audit_channel = config.audit_channel.map(|channel| {
-            let (audit_channel, posts) = AuditChannel::new(rest.clone(), channel, end_of_posting.clone());
-            posting.spawn(posts);
-            audit_channel
+        self.serve(shutdown, journal, left).await
+    }
+
+    /// Waits for the file, while another process has it or there is no room for one.
+    async fn take_file(&self) -> Result<(Journal, Vec<Entry>), RunError> {
+        let Some(path) = &self.config.state_file else { return Ok((Journal::off(), Vec::new())) };
+        let mut told: Option<Instant> = None;
+        loop {
+            let file = path.clone();
+            let taken = spawn_blocking(move || Journal::take(&file)).await;
+            let taken = taken.unwrap_or_else(|panic| Err(OpenError::Other(path.clone(), panic.to_string())));
+            let is_news = told.is_none_or(|told| told.elapsed() >= SAY_AGAIN);
+            match taken {
+                Ok(Taken::Mine(journal, left)) => return Ok((journal, left)),
+                Ok(Taken::InUse) => {
+                    self.enter(State::Standby);
+                    if is_news {
+                        tracing::warn!(
+                            "STATE_FILE: {} is in use by another process: a copy of the bot, or a program that has the \
+                             file open. This one stands by, and takes over when that ends",
+                            path.display()
+                        );
+                    }
+                }
+                Err(error @ OpenError::Full(_)) if is_news => tracing::error!("STATE_FILE: {error}. It is tried again"),
+                Err(OpenError::Full(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if is_news {
+                told = Some(Instant::now());
+            }
+            sleep(Duration::from_millis(fastrand::u64(250..500))).await;
+        }
+    }
+
+    /// Serves commands until the end. The gateway closes last: until the file is let go, a command that comes is told that
+    /// the bot is restarting.
+    async fn serve(
+        self,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        journal: Journal,
+        left: Vec<Entry>,
+    ) -> Result<(), RunError> {
+        let limits = self.config.limits;
+        let channel = self.config.audit_channel;
+        let windows = (self.config.toggle_guard, limits.question);
+        let ledger = Arc::new(Ledger::new(journal, left, windows, channel.is_some()));
+        let (stop, close, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let context = self.context(ledger.clone(), &stop);
+        let end = context.end.clone();
+        let _posting = channel.map(|channel| {
+            let (rest, ledger) = (self.rest.clone(), ledger.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { audit_channel::post(&rest, &ledger, channel).await }))
         });
-        let context = Context {
+        let handler = Handler::new(context, tasks.clone());
+        let tell = |ready| self.enter(if ready { State::Ready } else { State::Reconnecting });
+        let token = &self.config.discord.token;
+        let gateway = Gateway { rest: &self.rest, token, give_up_after: limits.disconnected, tell: &tell };
+        let mut gateway = pin!(gateway.run(&close, |payload| handler.handle(payload)).fuse());
+        let ended = tokio::select! {
+            ended = &mut gateway => ended.map_err(|error| RunError::Gateway { error }),
+            () = &mut shutdown => Ok(()),
+        };
+        tracing::info!("stopping: no new commands, the ones in progress are finished");
+        self.enter(State::Stopping);
+        stop.cancel();
+        let drain = async {
+            // What the file has, the next start tells and posts.
+            let limit = if ledger.outlives_the_process() { limits.handing_over } else { limits.last_words };
+            last_words(&tasks, &self.wolkvox, &ledger, limit).await;
+            end.cancel();
+            let _ = timeout(Duration::from_secs(1), tasks.wait()).await;
+            ledger.close().await;
+        };
+        tokio::select! {
+            biased;
+            () = drain => {}
+            // It goes on, or has ended.
+            _ = async { drop((&mut gateway).await); pending::<()>().await } => {}
+        }
+        close.cancel();
+        if ended.is_ok() {
+            let _ = timeout(Duration::from_secs(1), gateway).await;
+        }
+        ended
+    }
+
+    fn context(&self, ledger: Arc<Ledger>, stop: &CancellationToken) -> Arc<Context> {
+        let Self { config, rest, wolkvox, .. } = self;
+        let directory = || Directory::new(wolkvox.clone(), config.limits.directory, stop.clone());
+        Arc::new(Context {
             rest: rest.clone(),
             wolkvox: wolkvox.clone(),
-            allowlist: config.allowlist,
-            recent_toggles: RecentToggles::new(config.toggle_guard, limits.question),
-            directory: config.agent_directory.then(|| Directory::new(wolkvox.clone(), limits.directory, stop.clone())),
+            allowlist: config.allowlist.clone(),
+            ledger,
+            directory: config.agent_directory.then(directory),
             visibility: config.visibility,
-            record: record.clone(),
-            log,
-            audit_channel,
-            limits,
+            limits: config.limits,
             stop: stop.clone(),
-            end: end.clone(),
-        };
-        let context = Arc::new(context);
-        let handler = Handler::new(context.clone(), tasks.clone());
-        // Before new commands are taken, and again and again, since another copy may die.
-        let _ = timeout(TAKE_OVER, discord::take_over(&context, &tasks)).await;
-        let gateway =
-            Gateway { rest: &rest, token: &config.discord.token, give_up_after: limits.disconnected, tell: &tell };
-        let ended = {
-            let mut gateway = pin!(gateway.run(&stop, |payload| handler.handle(payload)));
-            tokio::select! {
-                ended = &mut gateway => ended.map_err(|error| RunError::Gateway { error }),
-                error = cut_off(&rest, limits.disconnected) => Err(error),
-                () = look_for_the_dead(&context, &tasks) => Ok(()),
-                () = &mut shutdown => {
-                    tracing::info!("stopping: no new commands, the ones under way are finished");
-                    enter(State::Stopping);
-                    stop.cancel();
-                    gateway.await.map_err(|error| RunError::Gateway { error })
-                }
+            end: CancellationToken::new(),
+        })
+    }
+
+    fn enter(&self, next: State) {
+        self.state.send_if_modified(|state| {
+            let is_news = *state != next && *state != State::Stopping;
+            if is_news {
+                *state = next;
             }
-        };
-        enter(State::Stopping);
-        stop.cancel();
-        // With the handler goes the last way into the audit channel, once the commands under way are through.
-        drop((handler, context));
-        // What the record has, the next start tells. It has no lines for the audit channel.
-        let limit = if record.outlives_the_process() { limits.handing_over } else { limits.last_words };
-        tokio::join!(
-            last_words(&tasks, &wolkvox, &end, limit),
-            last_words(&posting, &wolkvox, &end_of_posting, limits.last_words)
-        );
-        ended
+            is_news
+        });
     }
 
     /// Asks Discord who the bot is, looks the guild and its roles up, and registers the command: once, since
@@ -391,16 +422,12 @@ impl App {
     where
         F: Future<Output = Result<T, RestError>>,
     {
-        let notify = |error: &RestError, pause: Duration| {
-            let (pause, why) = (pause.as_secs_f64(), error_chain(error));
-            tracing::warn!("Discord can't be reached, trying again in {pause:.1} s: {why}");
-        };
         let mut started = started;
         let mut backoff = BACKOFF;
         loop {
             let give_up = started + self.config.limits.disconnected;
             let again = |error: &RestError| error.transient().filter(|_| error.status() != Some(429));
-            let error = match retry(BACKOFF, give_up, &request, again, notify).await {
+            let error = match retry(BACKOFF, give_up, &request, again).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -420,52 +447,22 @@ impl App {
     }
 }
 
-/// Tells the people of copies that died, for ever.
-async fn look_for_the_dead(context: &Arc<Context>, tasks: &TaskTracker) {
-    while context.record.is_on() {
-        sleep(TAKE_OVER).await;
-        discord::take_over(context, tasks).await;
-    }
-    std::future::pending().await
-}
-
-/// Completes when nobody could be answered for `limit`: being able to answer is part of being connected. While nobody
-/// gives commands, Discord is asked for something else instead.
-async fn cut_off(rest: &Rest, limit: Duration) -> RunError {
-    loop {
-        rest.unanswered().await;
-        let since = Instant::now();
-        let mut backoff = PROBE;
-        loop {
-            sleep(backoff.pause()).await;
-            let probe = rest.gateway().await;
-            // None where the latest answer was taken.
-            let Some(Outage { since: began, latest, error }) = rest.outage() else { break };
-            if latest - began >= limit {
-                return RunError::Unreachable { after: latest - began, last: error };
-            }
-            match probe {
-                Err(last) if last.is_outage() && since.elapsed() >= limit => {
-                    return RunError::Unreachable { after: since.elapsed(), last };
-                }
-                Err(last) if last.is_outage() => {}
-                _ if latest.elapsed() >= QUIET => break,
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Waits until everybody is told what came of their commands: as long as a call takes, and then for `limit`.
-async fn last_words(tasks: &TaskTracker, wolkvox: &Wolkvox, end: &CancellationToken, limit: Duration) {
+/// Waits until everybody is told the outcome of their commands: as long as a call takes, and then for `limit`.
+async fn last_words(tasks: &TaskTracker, wolkvox: &Wolkvox, ledger: &Ledger, limit: Duration) {
     tasks.close();
     tokio::select! {
         biased;
-        () = tasks.wait() => return,
+        ((), ()) = async { tokio::join!(tasks.wait(), ledger.all_posted()) } => return,
         () = async { wolkvox.idle().await; sleep(limit).await } => {}
     }
-    end.cancel();
-    if timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
-        tracing::error!(commands = tasks.len(), "ended before everybody was told what came of a command");
+    if ledger.outlives_the_process() {
+        return;
+    }
+    if !tasks.is_empty() {
+        tracing::error!(commands = tasks.len(), "ended before everybody was told the outcome of a command");
+    }
+    if ledger.lines_owed() > 0 {
+        let lines = ledger.lines_owed();
+        tracing::warn!(lines, "toggles were not posted to AUDIT_CHANNEL_ID: the bot was stopped");
     }
 }

@@ -1,5 +1,5 @@
 //! The audit record that the log has of every command: who, which agent, what came of it, how long it took. What the
-//! bot itself may not forget is in [`crate::record`].
+//! bot itself may not forget is in [`crate::ledger`].
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serenity::model::id::{InteractionId, UserId};
 
 use crate::agent::AgentId;
 use crate::telemetry::AUDIT;
+use crate::wolkvox::CallReport;
 
 /// The audit record of one command; [`Entry::write`] puts it into the log, under the target `audit`.
 #[derive(Debug)]
@@ -21,17 +22,16 @@ pub struct Entry<'a> {
     pub agent: Option<AgentId>,
     /// `done`, `rejected`, `not_sent`, `unknown`, `denied`, `guarded` or `unacknowledged`.
     pub outcome: &'static str,
-    /// The code that Wolkvox gave, or its answer's HTTP status where that had none.
-    pub code: Option<u16>,
-    /// How long it waited for its turn.
-    pub queued: Duration,
-    /// How long the call took.
-    pub took: Duration,
+    /// The call, where one was to be made.
+    pub call: Option<&'a CallReport>,
 }
 
 impl Entry<'_> {
     /// Writes it.
     pub fn write(&self) {
+        let millis = |duration: Option<Duration>| {
+            u64::try_from(duration.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+        };
         tracing::info!(
             target: AUDIT,
             interaction_id = %self.interaction,
@@ -39,14 +39,10 @@ impl Entry<'_> {
             user = self.user,
             agent_id = self.agent.map(AgentId::get),
             outcome = self.outcome,
-            code = self.code,
-            wait_ms = millis(self.queued),
-            call_ms = millis(self.took),
+            code = self.call.and_then(|call| call.outcome.code()),
+            wait_ms = millis(self.call.map(|call| call.queued)),
+            call_ms = millis(self.call.map(|call| call.took)),
             "mute"
         );
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,8 @@
 
 mod wolkvox;
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serenity::model::id::ChannelId;
@@ -13,7 +14,7 @@ use crate::discord::{Application, Guild, Rest, RestError};
 use crate::language::Language;
 use crate::language::Localized as _;
 use crate::net::{self, BaseUrl, ClientError, Proxy, Tls, error_chain};
-use crate::record::{Record, Status};
+use crate::journal::{self, Status};
 use crate::telemetry::OneLine;
 use crate::wolkvox::Wolkvox;
 
@@ -39,9 +40,17 @@ impl<'a> Report<'a> {
         // It may hold names from Discord.
         let text = OneLine(text);
         if self.colour {
-            writeln!(self.out, "\x1b[{colour}m{mark:<5}\x1b[0m {text}")
+            self.print(&format!("\x1b[{colour}m{mark:<5}\x1b[0m {text}"))
         } else {
-            writeln!(self.out, "{mark:<5} {text}")
+            self.print(&format!("{mark:<5} {text}"))
+        }
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        match writeln!(self.out, "{text}") {
+            // A reader that has seen enough, as `head` has, changes nothing in the verdict.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written,
         }
     }
 
@@ -66,7 +75,16 @@ impl<'a> Report<'a> {
 pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     report.language = draft.language;
     match draft.clone().finish() {
-        Ok(_) => report.ok("Configuration: complete", "Configuración: completa")?,
+        Ok(_) => {
+            let (english, spanish) = match &draft.overridden[..] {
+                [] => (String::new(), String::new()),
+                names => (
+                    format!("; from the environment, which wins over .env: {}", names.join(", ")),
+                    format!("; del entorno, que prevalece sobre .env: {}", names.join(", ")),
+                ),
+            };
+            report.ok(format!("Configuration: complete{english}"), format!("Configuración: completa{spanish}"))?;
+        }
         Err(problems) => {
             for problem in problems.problems.iter().map(ToString::to_string) {
                 report.fail(&problem, &problem)?;
@@ -76,6 +94,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     for warning in draft.warnings.iter().map(ToString::to_string) {
         report.warn(&warning, &warning)?;
     }
+    env_file(draft.env_file.as_deref(), &mut report)?;
     if draft.discord.is_none() && draft.wolkvox.is_none() {
         report.warn(
             "Discord, the audit channel and Wolkvox: not checked; mend the settings first, as said above",
@@ -139,33 +158,48 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
             "Wolkvox: sin revisar; corrige antes las variables WOLKVOX_, como se dijo arriba",
         )?,
     }
-    record(draft.state_file.as_deref(), &mut report)?;
+    state_file(draft.state_file.as_deref(), &mut report)?;
     if let Some(application) = application {
         let to_invite = report.pick("To invite the bot to a server", "Para invitar al bot a un servidor");
-        writeln!(report.out, "\n{to_invite}: {}", application.invite_link())?;
+        report.print(&format!("\n{to_invite}: {}", application.invite_link()))?;
     }
     Ok(!report.failed)
 }
 
+/// Warns where others may read the tokens.
+fn env_file(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
+    let mode = path.and_then(|path| path.metadata().ok()).map_or(0, |file| file.permissions().mode());
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    report.warn(
+        ".env: other users of this machine may read or change it, and the tokens in it. Close it to them: chmod 600 .env",
+        ".env: otros usuarios de esta máquina pueden leerlo o cambiarlo, y en él están los tokens. Ciérralo para ellos: \
+         chmod 600 .env",
+    )
+}
+
 /// The file that outlives the process. It is not made if it is not there yet.
-fn record(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
+fn state_file(path: Option<&Path>, report: &mut Report<'_>) -> io::Result<()> {
     let Some(path) = path else {
         return report.ok(
-            "Record: off (STATE_FILE), so what was promised is lost if the bot is killed",
+            "State file: off (STATE_FILE), so what was promised is lost if the bot is killed",
             "Archivo de estado: off (STATE_FILE), así que lo prometido se pierde si el bot se cae",
         );
     };
-    match Record::inspect(path) {
-        Ok(Status { open_commands, .. }) => {
-            let path = path.display();
-            report.ok(
-                format!("Record: {path} can be written; commands open: {open_commands}"),
-                format!("Archivo de estado: se puede escribir {path}; comandos abiertos: {open_commands}"),
-            )
-        }
+    let shown = path.display();
+    match journal::inspect(path) {
+        Ok(Status::Free { unfinished }) => report.ok(
+            format!("State file: {shown} can be written; unfinished commands: {unfinished}"),
+            format!("Archivo de estado: se puede escribir {shown}; comandos sin terminar: {unfinished}"),
+        ),
+        Ok(Status::InUse) => report.ok(
+            format!("State file: {shown} is in use by another process, as by a bot that runs"),
+            format!("Archivo de estado: otro proceso está usando {shown}, como un bot en marcha"),
+        ),
         Err(error) => {
             let spanish = error.spanish();
-            report.fail(format!("Record: STATE_FILE: {error}."), format!("Archivo de estado: STATE_FILE: {spanish}."))
+            report.fail(format!("State file: STATE_FILE: {error}."), format!("Archivo de estado: STATE_FILE: {spanish}."))
         }
     }
 }

@@ -1,120 +1,79 @@
 //! The file `.env` in the working directory.
 //!
-//! dotenvy reads the lines. Left to itself it would read values as a shell does: `#` begins a comment, `$NAME` is
-//! replaced, a space ends the value. Docker's `--env-file` takes the same file literally, and a secret that is changed
-//! silently is hard to find, so each value is quoted for dotenvy before it sees the line: it stays as it is, to the end
-//! of its line, in either way.
+//! dotenvy reads the lines. A value is taken as it stands to the end of its line, as Docker's `--env-file` takes it: left to
+//! itself dotenvy takes `#` for a comment and replaces `$NAME`, and a secret that is changed silently is hard to find.
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
-/// The name of the file.
 pub(crate) const NAME: &str = ".env";
-/// What Windows' editors make of that name.
-const TEXT_NAME: &str = ".env.txt";
 
-/// What stands in the file. There are secrets in it: it has no `Debug`.
+/// There are secrets in it: it has no `Debug`.
 #[derive(Default)]
 pub(crate) struct EnvFile {
-    assignments: HashMap<String, Assignment>,
-    /// The lines that are no assignment: number and text.
-    pub(crate) unreadable: Vec<(usize, String)>,
+    pub(crate) assignments: Vec<Assignment>,
+    /// The number and the text of each line that is neither an assignment nor a comment.
+    pub(crate) others: Vec<(usize, String)>,
 }
 
-/// All that the file says about one variable.
-#[derive(Default)]
 pub(crate) struct Assignment {
-    /// The last value.
+    /// The number of its line, from 1.
+    pub(crate) line: usize,
+    pub(crate) name: String,
+    /// Without what stands around it; empty where it is blank.
     pub(crate) value: String,
-    /// The numbers of the lines that count: those with a value, and the last one. More than one is a double.
-    pub(crate) lines: Vec<usize>,
-}
-
-/// Why nothing is known of the file's contents.
-#[derive(Debug)]
-pub(crate) enum EnvFileError {
-    /// There is none.
-    Absent,
-    /// There is none, but one that was given the ending of text files.
-    NamedTxt,
-    /// A directory has its name.
-    Directory,
-    /// It can't be read.
-    Unreadable(io::Error),
-    /// It is in another encoding.
-    NotUtf8,
+    /// Whether it begins with `export`.
+    pub(crate) exported: bool,
 }
 
 impl EnvFile {
-    /// Reads the file in a directory.
-    ///
     /// # Errors
     /// When there is none, or it can't be read as text.
-    pub(crate) fn read(directory: &Path) -> Result<Self, EnvFileError> {
-        let bytes = std::fs::read(directory.join(NAME)).map_err(|error| match error.kind() {
-            ErrorKind::NotFound if directory.join(TEXT_NAME).exists() => EnvFileError::NamedTxt,
-            ErrorKind::NotFound => EnvFileError::Absent,
-            ErrorKind::IsADirectory => EnvFileError::Directory,
-            _ => EnvFileError::Unreadable(error),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|_| EnvFileError::NotUtf8)?;
-        Ok(Self::parse(&text))
-    }
-
-    fn parse(text: &str) -> Self {
+    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(directory.join(NAME))?;
         let mut file = Self::default();
-        // Windows' editors put a byte-order mark first.
-        let text = text.trim_start_matches('\u{FEFF}');
-        // One by one, so that a line that can't be read is known by its number, and does not hide the others.
-        for (number, line) in (1..).zip(text.lines()) {
-            for entry in dotenvy::from_read_iter(with_quoted_value(line).as_bytes()) {
-                match entry {
-                    Ok((name, value)) => file.assign(name, value, number),
-                    Err(_) => file.unreadable.push((number, line.to_owned())),
-                }
+        for (number, line) in (1..).zip(text.lines().map(trimmed)) {
+            match Assignment::parse(number, line) {
+                _ if line.is_empty() || line.starts_with('#') => {}
+                Some(assignment) => file.assignments.push(assignment),
+                None => file.others.push((number, line.to_owned())),
             }
         }
-        file
+        Ok(file)
     }
 
-    fn assign(&mut self, name: String, value: String, line: usize) {
-        let assignment = self.assignments.entry(name).or_default();
-        // An empty value that another one follows, as in a copy of .env.example that was added to, counts for nothing.
-        if unquoted(&assignment.value).is_empty() {
-            assignment.lines.pop();
-        }
-        assignment.value = value;
-        assignment.lines.push(line);
-    }
-
-    /// The names that are given a value.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let set = self.assignments.iter().filter(|(_, assignment)| !unquoted(&assignment.value).is_empty());
-        set.map(|(name, _)| name.as_str())
-    }
-
-    /// What the file says about a variable.
-    pub(crate) fn get(&self, name: &str) -> Option<&Assignment> {
-        self.assignments.get(name)
+    /// The assignments of this name; blank ones before the first value, as in a copied example, are none.
+    pub(crate) fn of(&self, name: &str) -> impl Iterator<Item = &Assignment> {
+        let all = self.assignments.iter().filter(move |assignment| assignment.name == name);
+        all.skip_while(|assignment| assignment.value.is_empty())
     }
 }
 
-/// The line, with its value in double quotes and escaped in the way in which dotenvy undoes it.
-fn with_quoted_value(line: &str) -> String {
-    match line.split_once('=') {
-        Some((name, value)) if !name.trim_start().starts_with('#') => {
-            let value = value.trim().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
-            format!("{name}=\"{value}\"")
-        }
-        _ => line.trim().to_owned(),
+impl Assignment {
+    fn parse(line: usize, text: &str) -> Option<Self> {
+        let (name, value) = text.split_once('=')?;
+        // dotenvy takes a value as it stands only between quotation marks.
+        let value = unquoted(value).replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+        let quoted = format!("{}=\"{value}\"", trimmed(name));
+        let (name, value) = dotenvy::from_read_iter(quoted.as_bytes()).next()?.ok()?;
+        let exported = trimmed(text).strip_prefix("export").is_some_and(|rest| rest.starts_with(char::is_whitespace));
+        Some(Self { line, name, value, exported })
     }
 }
 
-/// A value without the white space and the one pair of quotation marks around it, wherever it comes from: Docker's
+/// Characters that show nothing and are copied along: soft hyphens, joiners, direction marks, byte-order marks.
+pub(crate) fn is_invisible(char: char) -> bool {
+    matches!(char, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|char: char| char.is_whitespace() || is_invisible(char))
+}
+
+/// A value without what is invisible and the one pair of quotation marks around it, wherever it comes from: Docker's
 /// `--env-file` hands the marks on.
 pub(crate) fn unquoted(value: &str) -> &str {
-    let value = value.trim();
+    let value = trimmed(value);
     let within = |mark| value.strip_prefix(mark)?.strip_suffix(mark);
-    within('"').or_else(|| within('\'')).unwrap_or(value).trim()
+    trimmed(within('"').or_else(|| within('\'')).unwrap_or(value))
 }

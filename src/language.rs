@@ -4,13 +4,13 @@
 
 use std::fmt::Display;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A language that the bot speaks.
 ///
 /// It is decoded from Discord's locales.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "String", into = "&'static str")]
 pub enum Language {
     /// For everybody whose language the bot doesn't speak.
     #[default]
@@ -28,6 +28,12 @@ impl From<String> for Language {
     }
 }
 
+impl From<Language> for &'static str {
+    fn from(language: Language) -> Self {
+        language.locales().first().copied().unwrap_or("en")
+    }
+}
+
 impl Language {
     /// All languages: one that is missing here is spoken to nobody.
     pub const ALL: [Self; 3] = [Self::English, Self::Spanish, Self::Portuguese];
@@ -41,14 +47,14 @@ impl Language {
         }
     }
 
-    /// The language of whoever runs the bot: Spanish where the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is
+    /// The administrator's language: Spanish where the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is
     /// not empty begins with `es`, otherwise English. `variable` looks a variable up.
     pub fn of_operator(variable: impl Fn(&str) -> Option<String>) -> Self {
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
         if locale.is_some_and(|locale| locale.starts_with("es")) { Self::Spanish } else { Self::English }
     }
 
-    /// Picks from the versions of a sentence for whoever runs the bot, who is spoken to in English or in Spanish.
+    /// Administrators are spoken to in English or in Spanish.
     pub fn pick_for_operator<T>(self, english: T, spanish: T) -> T {
         match self {
             Self::English | Self::Portuguese => english,
@@ -56,7 +62,6 @@ impl Language {
         }
     }
 
-    /// Picks from a sentence's versions.
     pub fn pick<T>(self, english: T, spanish: T, portuguese: T) -> T {
         match self {
             Self::English => english,
@@ -68,10 +73,8 @@ impl Language {
 
 /// An error that can be told in English and in Spanish.
 pub trait Localized: Display {
-    /// In Spanish.
     fn spanish(&self) -> String;
 
-    /// In the language of whoever runs the bot.
     fn in_language(&self, language: Language) -> String {
         language.pick_for_operator(Self::to_string as fn(&Self) -> String, Self::spanish)(self)
     }

@@ -7,12 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// The first answer to an interaction must reach Discord within 3 s (Discord, "Receiving and Responding").
     pub first_answer: Duration,
-    /// After so long without an answer to a first answer, another goes out beside it on a new connection; to an edit,
-    /// after twice that.
-    pub silence: Duration,
-    /// How much longer a try is waited for that began in time: Discord may have accepted it at once and say so late.
-    pub late_answer: Duration,
-    /// When it is not known whether Discord accepted the first answer, how long until somebody looks.
+    /// When the first answer was not accepted, as far as is known: how long after the command it is looked whether the
+    /// person sees "thinking…".
     pub look_again: Duration,
     /// An interaction's token lives for 15 min (Discord, "Receiving and Responding"): so long a result can be delivered.
     pub delivery: Duration,
@@ -38,8 +34,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             first_answer: Duration::from_secs(3),
-            silence: Duration::from_secs(1),
-            late_answer: Duration::from_secs(10),
             look_again: Duration::from_secs(15),
             delivery: Duration::from_secs(15 * 60),
             queue: Duration::from_secs(13 * 60),

@@ -1,25 +1,24 @@
-//! The program: reads the arguments and the configuration, starts the log, runs the bot, and tells systemd of it.
+//! The program: reads the arguments and the configuration, starts the log, and runs the bot until a signal ends it.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Stdout, Write, stderr, stdout};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::net::UnixDatagram;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tracing::subscriber::set_global_default;
-use wolkvox_bot::app::{App, State};
-use wolkvox_bot::backlog::Backlog;
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
+use wolkvox_bot::app::App;
 use wolkvox_bot::check::{self, Report};
-use wolkvox_bot::config::Draft;
-use wolkvox_bot::language::Language;
-use wolkvox_bot::language::Localized as _;
-use wolkvox_bot::telemetry;
+use wolkvox_bot::config::{Config, Draft};
+use wolkvox_bot::language::{Language, Localized as _};
+use wolkvox_bot::net::error_chain;
+use wolkvox_bot::{systemd, telemetry};
 
 const HELP: &str = "\
 wolkvox-bot: /mute agent_id for Discord, which presses the MUTE button in a Wolkvox agent's application
@@ -44,13 +43,15 @@ Opciones: -h, --help         muestra esto
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
 copia .env.example como .env y llénalo. La guía .github/README.es.md describe cada variable.";
 
-/// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can mend: whatever
-/// keeps the bot running can be told not to start it again then, as systemd with `RestartPreventExitStatus=2`.
+/// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can fix: systemd's
+/// `RestartPreventExitStatus=2` then does not start the bot again.
 const UNUSABLE: u8 = 2;
 /// Exit code when a signal ends `check`, or a second signal the bot, at once.
 const INTERRUPTED: i32 = 130;
-/// How long is waited for whoever reads standard error and, at the end, for systemd.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a pipe is waited for that nobody reads, and systemd at the end. The log's own end takes 1.1 s at most.
+const PATIENCE: Duration = Duration::from_millis(1_200);
+/// The signal for a file that gets longer than the process may make it, on every Linux but MIPS'.
+const SIGXFSZ: SignalKind = SignalKind::from_raw(25);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
             let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
             let try_this = language().pick_for_operator("Try", "Prueba");
-            complain(format!("wolkvox-bot: {what} {unknown:?}. {try_this}: wolkvox-bot --help\n"));
+            complain(&format!("wolkvox-bot: {what} {unknown:?}. {try_this}: wolkvox-bot --help"));
             ExitCode::from(UNUSABLE)
         }
     }
@@ -74,9 +75,11 @@ fn language() -> Language {
     Language::of_operator(|name| std::env::var(name).ok())
 }
 
-/// One thread is enough: the bot waits nearly all the time.
+/// One thread serves everything, since the bot waits nearly all the time. The log, the state file and name look-ups
+/// have threads of their own, and the libraries panic where they get none.
 fn with_runtime(run: fn(&Runtime) -> ExitCode) -> ExitCode {
-    match Builder::new_current_thread().enable_all().build() {
+    let thread = thread::Builder::new().spawn(|| ());
+    match thread.and_then(|_| Builder::new_current_thread().enable_all().build()) {
         Ok(runtime) => {
             let code = run(&runtime);
             // A name look-up that hangs must not keep the process.
@@ -84,86 +87,88 @@ fn with_runtime(run: fn(&Runtime) -> ExitCode) -> ExitCode {
             code
         }
         Err(error) => {
-            does_not_start(language(), &error);
-            ExitCode::FAILURE
+            let what = "the system does not let it start";
+            fail(language().pick_for_operator(what, "el sistema no lo deja iniciar"), &error)
         }
     }
-}
-
-fn does_not_start(language: Language, error: &io::Error) {
-    let what = language.pick_for_operator("the system does not let it start", "el sistema no lo deja iniciar");
-    complain(format!("wolkvox-bot: {what}: {error}\n"));
 }
 
 fn run(runtime: &Runtime) -> ExitCode {
     let draft = Draft::from_environment();
     let language = draft.language;
     for warning in &draft.warnings {
-        complain(format!("wolkvox-bot: {warning}\n"));
+        complain(&format!("wolkvox-bot: {warning}"));
     }
     let config = match draft.finish() {
         Ok(config) => config,
         Err(problems) => {
             let what = language.pick_for_operator("wolkvox-bot can't start.", "wolkvox-bot no puede iniciar.");
-            complain(format!("{what} {problems}"));
+            complain(format!("{what} {problems}").trim_end());
             return ExitCode::from(UNUSABLE);
         }
     };
-    let log = match Backlog::start(stdout()) {
-        Ok(log) => log,
-        Err(error) => {
-            does_not_start(language, &error);
-            return ExitCode::FAILURE;
-        }
-    };
-    let log = Log(log);
-    let subscriber = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour(), log.0.clone());
-    let result =
-        set_global_default(subscriber).map_err(|error| (error.to_string(), ExitCode::FAILURE)).and_then(|()| {
-            // Standard error would hold the whole bot up if it is a pipe that nobody reads.
-            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-            runtime.block_on(async {
-                let shutdown = shutdown(log.0.clone()).map_err(|error| {
-                    let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
-                    (format!("{what}: {error}"), ExitCode::FAILURE)
-                })?;
-                let app = App::build(config).map_err(|error| {
-                    let told = language.pick_for_operator(wolkvox_bot::net::error_chain(&error), error.spanish());
-                    (told, exit_code(error.only_a_person_can_mend()))
-                })?;
-                let telling = tokio::spawn(tell_systemd(app.state()));
-                let ended = app.logging_to(log.0.clone()).run(shutdown).await;
-                let _ = timeout(PATIENCE, telling).await;
-                ended.map_err(|error| (error.in_language(language), exit_code(error.only_a_person_can_mend())))
-            })
-        });
-    drop(log);
-    match result {
+    let log = Log::start(&config, language);
+    match runtime.block_on(serve(config, language, log)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err((error, code)) => {
-            complain(format!("{} {error}\n", language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.")));
-            code
+        Err((error, only_a_person_can_fix_it)) => {
+            let what = language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.");
+            complain(&format!("{what} {error}"));
+            if only_a_person_can_fix_it { ExitCode::from(UNUSABLE) } else { ExitCode::FAILURE }
         }
     }
 }
 
-fn exit_code(only_a_person_can_mend: bool) -> ExitCode {
-    if only_a_person_can_mend { ExitCode::from(UNUSABLE) } else { ExitCode::FAILURE }
+/// Runs the bot until it ends, or until a signal ends it. An error comes with whether only a person can fix it.
+async fn serve(config: Config, language: Language, log: Log) -> Result<(), (String, bool)> {
+    let mut signals = signals().map_err(|error| {
+        let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
+        (format!("{what}: {error}"), false)
+    })?;
+    let app = App::build(config).map_err(|error| {
+        (language.pick_for_operator(error_chain(&error), error.spanish()), error.only_a_person_can_mend())
+    })?;
+    let state = app.state();
+    let telling = tokio::spawn(async move {
+        if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
+            systemd::tell(&socket, state).await;
+        }
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let second_signal = async {
+        let _ = signals.recv().await;
+        drop(stop);
+        // When a terminal is closed, its shell sends one SIGHUP and the system another, and nobody asked for haste.
+        while signals.recv().await == Some(SignalKind::hangup()) {}
+    };
+    let running = app.run(async {
+        let _ = stopped.await;
+    });
+    tokio::select! {
+        ended = running => {
+            let _ = timeout(PATIENCE, telling).await;
+            ended.map_err(|error| (error.in_language(language), error.only_a_person_can_mend()))
+        }
+        () = second_signal => {
+            tracing::error!("ended at once by a second signal: commands in progress were not answered");
+            drop(log);
+            std::process::exit(INTERRUPTED)
+        }
+    }
 }
 
 /// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.
 fn run_check(runtime: &Runtime) -> ExitCode {
     let check = || {
-        let mut out = Output(stdout());
+        let mut out = stdout();
         let report = Report::new(&mut out, colour());
         Handle::current().block_on(check::check(Draft::from_environment(), report))
     };
     let checked = runtime.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = signals()?;
         tokio::select! {
             biased;
             // At once: the check would break noisily if the runtime were ended first.
-            () = signals.any() => std::process::exit(INTERRUPTED),
+            _ = signals.recv() => std::process::exit(INTERRUPTED),
             checked = spawn_blocking(check) => checked.unwrap_or_else(|panic| Err(panic.into())),
         }
     });
@@ -174,61 +179,21 @@ fn run_check(runtime: &Runtime) -> ExitCode {
     }
 }
 
-/// Standard output. Whoever reads it may have seen enough, as `head` has: what comes then is dropped, and is no error.
-struct Output(Stdout);
-
-impl Write for Output {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        match self.0.write(text) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(text.len()),
-            result => result,
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self.0.flush() {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            result => result,
-        }
-    }
-}
-
 fn print(text: &str) -> ExitCode {
-    let mut out = Output(stdout());
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => is_not_written(&error),
+    match writeln!(stdout(), "{text}") {
+        // A reader that has seen enough, as `head` has, is no error.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => is_not_written(&error),
+        _ => ExitCode::SUCCESS,
     }
 }
 
 fn is_not_written(error: &io::Error) -> ExitCode {
-    let what = language().pick_for_operator("the output can't be written", "no se puede escribir la salida");
-    complain(format!("wolkvox-bot: {what}: {error}\n"));
-    ExitCode::FAILURE
+    fail(language().pick_for_operator("the output can't be written", "no se puede escribir la salida"), error)
 }
 
-/// Tells the service manager what the bot is doing, where that wants to know it (sd_notify(3)): systemd with
-/// `Type=notify`. Never holds the bot up: while nobody reads, only this waits.
-///
-/// The crate sd-notify blocks then.
-async fn tell_systemd(mut state: watch::Receiver<State>) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let socket = match UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket)) {
-        Ok(socket) => socket,
-        Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
-    };
-    loop {
-        let told: &[u8] = match *state.borrow_and_update() {
-            State::Starting => b"STATUS=Connecting to Discord",
-            State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
-            State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
-            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",
-        };
-        let _ = socket.send(told).await;
-        if state.changed().await.is_err() {
-            return;
-        }
-    }
+fn fail(what: &str, error: &io::Error) -> ExitCode {
+    complain(&format!("wolkvox-bot: {what}: {error}"));
+    ExitCode::FAILURE
 }
 
 fn colour() -> bool {
@@ -236,86 +201,83 @@ fn colour() -> bool {
 }
 
 /// The log of this process. However the process ends, what waits to be written is written first.
-struct Log(Backlog);
+struct Log {
+    writer: Option<WorkerGuard>,
+    dropped: ErrorCounter,
+    language: Language,
+}
+
+impl Log {
+    fn start(config: &Config, language: Language) -> Self {
+        let (lines, writer) = telemetry::in_the_background(stdout());
+        let dropped = lines.error_counter();
+        let subscriber = telemetry::subscriber(config.log_filter.clone(), config.log_format, colour(), lines);
+        // It fails only where there is a log already.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        // Standard error would hold the whole bot up if it is a pipe that nobody reads.
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        Self { writer: Some(writer), dropped, language }
+    }
+}
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let lost = self.0.finish();
-        if lost > 0 {
-            complain(format!("wolkvox-bot: {lost} records of the log could not be written\n"));
+        let writer = self.writer.take();
+        let _ = patiently(move || drop(writer));
+        let dropped = self.dropped.dropped_lines();
+        if dropped > 0 {
+            complain(&self.language.pick_for_operator(
+                format!("wolkvox-bot: {dropped} lines of the log were dropped, since nobody read it in time"),
+                format!("wolkvox-bot: se descartaron {dropped} líneas del registro, porque nadie lo leyó a tiempo"),
+            ));
         }
     }
 }
 
-/// Prints to standard error, and does not wait for long if that is a pipe that nobody reads.
-fn complain(text: String) {
-    let (done, printed) = mpsc::channel();
-    let print = move || {
-        let _ = stderr().write_all(text.as_bytes());
+/// Prints a line to standard error.
+fn complain(text: &str) {
+    let line = format!("{text}\n");
+    let print = |line: &str| drop(stderr().write_all(line.as_bytes()));
+    let copy = line.clone();
+    if patiently(move || print(&copy)).is_err() {
+        print(&line);
+    }
+}
+
+/// Does what may block for ever, as printing to a pipe does that nobody reads, and does not wait for long.
+///
+/// # Errors
+/// When the system gives no thread: nothing was done.
+fn patiently(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let (done, ended) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        work();
         let _ = done.send(());
-    };
-    // Without a thread there is no sender, and nothing to wait for.
-    let _ = thread::Builder::new().spawn(print);
-    let _ = printed.recv_timeout(PATIENCE);
+    })?;
+    let _ = ended.recv_timeout(PATIENCE);
+    Ok(())
 }
 
-/// Completes on the first signal. The second ends the process at once.
-fn shutdown(log: Backlog) -> io::Result<impl Future<Output = ()>> {
-    let mut signals = Signals::new()?;
-    let (first, received) = oneshot::channel();
-    // A task of its own, so that not every command asks for signals.
-    tokio::spawn(async move {
-        signals.any().await;
-        let _ = first.send(());
-        signals.explicit().await;
-        tracing::error!("ended at once by a second signal: commands under way were not answered");
-        drop(Log(log));
-        std::process::exit(INTERRUPTED);
-    });
-    Ok(async move {
-        let _ = received.await;
-    })
-}
-
-/// The signals that end the process. Process 1 of a container gets none that it does not ask for.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        // `nohup` has it ignored, and receiving it would undo that.
-        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
-    }
-
-    async fn any(&mut self) {
-        let Self { terminate, interrupt, hangup } = self;
-        let hung_up = async {
-            match hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
+/// The signals that ask the process to end, one after the other. Process 1 of a container gets none that it does not ask
+/// for.
+fn signals() -> io::Result<UnboundedReceiver<SignalKind>> {
+    // To be received is all that is wanted: the write then fails, as on a full disk, and the process goes on.
+    let _ = signal(SIGXFSZ)?;
+    let (sender, received) = unbounded_channel();
+    // `nohup` has it ignored, and to receive it would undo that.
+    let hangup = (!hangup_is_ignored()).then(SignalKind::hangup);
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()].into_iter().chain(hangup) {
+        let (mut signal, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                let _ = sender.send(kind);
             }
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hung_up => {}
-        }
+        });
     }
-
-    /// Not SIGHUP: when a terminal is closed, its shell sends one and the system another, and nobody asked for haste.
-    async fn explicit(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+    Ok(received)
 }
 
-/// Whether whoever started the process has SIGHUP ignored: the lowest bit of a mask that Linux tells.
+/// Whether SIGHUP was ignored when the process began: the lowest bit of a mask that Linux tells.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,8 +1,7 @@
 //! What came of a command: four outcomes, none of them half known.
 //!
-//! The record stores them as JSON. A change to what that looks like, such as a new variant, needs a step in `MIGRATIONS`
-//! in `record/file.rs`, if only an empty one: their number is the version of the file, and an older bot refuses a file
-//! whose version it does not know.
+//! The journal stores them as JSON. A change to what that looks like, such as a new variant, needs a new `VERSION` in
+//! `journal/file.rs`: a bot refuses a file whose version it does not know.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +70,6 @@ pub enum NotSent {
     NotRecorded,
     /// Its turn came so late that its result might not have been delivered.
     WaitedTooLong,
-    /// Discord accepted the first answer, but said so too late.
-    AcknowledgedLate,
     /// A fault of the bot's own, before anything was sent.
     Fault,
 }
@@ -114,6 +111,14 @@ impl Outcome {
             Self::Rejected(rejected) => Some(rejected.code),
             Self::NotSent(_) | Self::Unknown(_) => None,
         }
+    }
+
+    /// Whether it was not met, but concluded: nobody carried the command out any more.
+    pub fn is_verdict(&self) -> bool {
+        matches!(
+            self,
+            Self::NotSent(NotSent::Fault | NotSent::Restarted) | Self::Unknown(Unknown::Fault | Unknown::Interrupted)
+        )
     }
 
     /// Whether the microphone may have changed.

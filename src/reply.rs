@@ -7,10 +7,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::Denial;
 use crate::agent::AgentId;
 use crate::directory::Name;
-use crate::guard::{Certainty, Conflict, Stale};
+use crate::command::Standing;
+use crate::ledger::{Conflict, Stale};
 use crate::language::Language;
 use crate::outcome::{NotSent, Outcome, Refusal, Rejected, Unknown};
 use crate::text::{escape, escape_markdown, one_line, plain_text, width};
@@ -19,7 +22,7 @@ use crate::text::{escape, escape_markdown, one_line, plain_text, width};
 pub const MAX_MESSAGE: usize = 2000;
 
 /// An agent as people know it: by name where the directory has one, and by number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Agent {
     /// The number.
     pub id: AgentId,
@@ -211,21 +214,16 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
             "**Não foi enviado:** o bot foi reiniciado. Nada mudou; tente novamente.",
         ),
         NotSent::NotRecorded => language.pick(
-            "**Not sent:** the bot can't write its record. Nothing has changed; try again, and tell your administrator.",
+            "**Not sent:** the bot can't write its state file. Nothing has changed; try again, and tell your administrator.",
             "**No se envió:** el bot no puede escribir su archivo de estado. Nada ha cambiado; inténtalo de nuevo y \
              avisa a tu administrador.",
-            "**Não foi enviado:** o bot não consegue gravar o seu registro. Nada mudou; tente novamente e avise o \
+            "**Não foi enviado:** o bot não consegue gravar o seu arquivo de estado. Nada mudou; tente novamente e avise o \
              administrador.",
         ),
         NotSent::WaitedTooLong => language.pick(
             "**Not sent:** its turn came too late. Nothing has changed; try again if it still matters.",
             "**No se envió:** su turno llegó demasiado tarde. Nada ha cambiado; inténtalo de nuevo si aún hace falta.",
             "**Não foi enviado:** a sua vez chegou tarde demais. Nada mudou; tente novamente se ainda for necessário.",
-        ),
-        NotSent::AcknowledgedLate => language.pick(
-            "**Not sent:** Discord confirmed the command too late. Nothing has changed; try again.",
-            "**No se envió:** Discord confirmó el comando demasiado tarde. Nada ha cambiado; inténtalo de nuevo.",
-            "**Não foi enviado:** o Discord confirmou o comando tarde demais. Nada mudou; tente novamente.",
         ),
         NotSent::Fault => language.pick(
             "**Not sent:** something broke in the bot. Nothing has changed, and it is safe to try again. If it \
@@ -338,11 +336,11 @@ pub fn invalid_agent(language: Language) -> String {
 /// Somebody else toggled the agent just before: asks whether to go on.
 pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String {
     let (by, ago) = (conflict.by, seconds(language, conflict.ago));
-    match conflict.certainty {
-        Certainty::UnderWay => language.pick(
+    match conflict.standing {
+        Standing::InProgress => language.pick(
             format!(
-                "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and that is still \
-                 under way. Going on would reverse it."
+                "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and that is still in \
+                 progress. Going on would reverse it."
             ),
             format!(
                 "**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y aún está en \
@@ -353,7 +351,7 @@ pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String
                  está em andamento. Continuar reverteria a ação."
             ),
         ),
-        Certainty::Perhaps | Certainty::Elsewhere => language.pick(
+        Standing::Perhaps => language.pick(
             format!(
                 "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and it is not \
                  known whether that was done. Look at the agent's MUTE button: going on may reverse it."
@@ -367,7 +365,7 @@ pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String
                  se foi feito. Veja o botão MUTE do agente: continuar poderia reverter a ação."
             ),
         ),
-        Certainty::Done => language.pick(
+        Standing::Done => language.pick(
             format!(
                 "**Not sent:** <@{by}> toggled the microphone of agent {agent} {ago} ago. Going on would reverse that."
             ),
@@ -420,8 +418,8 @@ pub fn stale(language: Language, why: Stale) -> &'static str {
     }
 }
 
-/// One line for the audit channel about a toggle that was, or may have been, carried out. `at` is in seconds
-/// since 1970; Discord shows it in each reader's own time zone.
+/// One line for the audit channel about a toggle that was, or may have been, carried out. `at` is in seconds since 1970;
+/// Discord shows it in each reader's own time zone.
 pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome: &Outcome) -> String {
     let agent_word = language.pick("agent", "agente", "agente");
     let outcome_word = match outcome {

@@ -2,11 +2,13 @@
 
 use crate::language::Localized;
 use std::fmt::{self, Debug, Write as _};
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, Targets};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -98,6 +100,36 @@ where
         Format::Json => layer.json().map_event_format(JsonInOneLine).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter.0.and(cap)))
+}
+
+/// How many records wait at most while the log is read slowly or not at all. What comes then is dropped and counted.
+const WAITING: usize = 2_000;
+
+/// The log's way out, through a thread of its own, so that a log that nobody reads holds nobody up. To drop the guard
+/// writes what waits, in about a second at most; it blocks for ever while standard output is a full pipe.
+pub fn in_the_background(out: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    let lines = WholeLines { out, is_torn: false };
+    NonBlockingBuilder::default().buffered_lines_limit(WAITING).thread_name("log").finish(lines)
+}
+
+/// Begins a new line after one that was not written to its end, as when a disk is full.
+struct WholeLines<W> {
+    out: W,
+    is_torn: bool,
+}
+
+impl<W: Write> Write for WholeLines<W> {
+    /// Takes a whole record.
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let fresh_line = if self.is_torn { "\n" } else { "" };
+        let written = self.out.write_all(fresh_line.as_bytes()).and_then(|()| self.out.write_all(record));
+        self.is_torn = written.is_err();
+        written.map(|()| record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// A field as tracing-subscriber writes it, but on one line whatever it holds.

@@ -190,27 +190,21 @@ async fn an_interaction_that_can_not_be_understood_leaves_a_warning_without_its_
 /// Short times for what takes seconds in real life.
 fn hurried(config: &mut Config) {
     config.limits.first_answer = Duration::from_millis(400);
-    config.limits.silence = Duration::from_millis(100);
-    config.limits.late_answer = Duration::from_secs(5);
     config.limits.look_again = Duration::from_millis(300);
 }
 
-const TOO_LATE: &str = "**Not sent:** Discord confirmed the command too late. Nothing has changed; try again.";
 const UNCONFIRMED: &str = "**Not sent from here:** Discord did not confirm the command";
 
 #[tokio::test]
-async fn an_acknowledgement_that_was_accepted_late_is_told_and_holds_nobody_up() {
+async fn an_acceptance_that_is_read_late_counts_as_none_and_holds_nobody_up() {
     World::run_with(hurried, async |world| {
-        let late = Fate::Late(Duration::from_millis(1200));
-        world.discord.state(|state| state.first_answer_fates.extend(vec![late; 4]));
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Late(Duration::from_millis(1200))));
         let command = world.discord.mute(&supervisor(), 1001);
-        world.discord.until("all tries are made", |state| state.first_answer_fates.is_empty()).await;
-        // The next one has its turn before the late answer is there.
         let next = world.discord.mute(&supervisor(), 1002);
         assert!(world.discord.reply(next).await.starts_with(SUCCESS));
-        assert!(!world.discord.interaction(command).finished());
-        assert!(world.discord.reply(command).await.starts_with(TOO_LATE));
-        assert_eq!(world.log.outcome(command).await, "not_sent");
+        let text = world.discord.reply(command).await;
+        assert!(text.starts_with(UNCONFIRMED), "{text}");
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
         assert_eq!(world.wolkvox.toggles(1001), 0);
     })
     .await;
@@ -225,30 +219,32 @@ async fn no_first_answer_is_sent_when_its_time_is_over() {
         let text = world.discord.reply(command).await;
         assert!(text.starts_with(UNCONFIRMED), "{text}");
         let tries = 50 - world.discord.state(|state| state.first_answer_fates.len());
-        assert!((2..=4).contains(&tries), "{tries}");
+        assert_eq!(tries, 1, "one try waits for its answer");
     })
     .await;
 }
 
 #[tokio::test]
-async fn connections_that_pass_nothing_on_any_more_are_replaced_within_the_three_seconds() {
-    let quick = |config: &mut Config| config.limits.silence = Duration::from_millis(200);
-    World::run_with(quick, async |world| {
+async fn connections_that_pass_nothing_on_any_more_cost_one_command_alone() {
+    let hurried = |config: &mut Config| config.limits.first_answer = Duration::from_millis(1000);
+    World::run_with(hurried, async |world| {
         world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
         world.discord.stall_rest_connections();
-        for agent in 1002..1006 {
+        let lost = world.discord.mute(&supervisor(), 1002);
+        assert_eq!(world.log.outcome(lost).await, "unacknowledged");
+        for agent in 1003..1006 {
             let command = world.discord.mute(&supervisor(), agent);
             assert!(world.discord.reply(command).await.starts_with(SUCCESS));
             assert_eq!(world.log.outcome(command).await, "done");
         }
+        assert_eq!(world.wolkvox.toggles(1002), 0);
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_result_gets_around_connections_that_pass_nothing_on_any_more() {
-    let quick = |config: &mut Config| config.limits.silence = Duration::from_millis(200);
-    World::run_with(quick, async |world| {
+    World::run(async |world| {
         let (command, held) = world.held_call().await;
         world.discord.stall_rest_connections();
         held.notify_one();
@@ -314,13 +310,27 @@ async fn an_answer_that_is_there_is_never_written_over() {
 }
 
 #[tokio::test]
-async fn nobody_is_looked_for_where_another_copy_was_plainly_faster() {
+async fn somebody_who_waits_for_another_copy_is_told_what_stays_true_whatever_that_one_answers() {
     World::run_with(hurried, async |world| {
         world.discord.state(|state| state.first_answer_fates.push_back(Fate::AnsweredElsewhere));
         let command = world.discord.mute(&supervisor(), 1001);
         assert_eq!(world.log.outcome(command).await, "unacknowledged");
-        world.discord.reply(world.discord.mute(&supervisor(), 1002)).await;
-        assert_eq!(world.discord.interaction(command).looks, 0);
+        let text = world.discord.reply(command).await;
+        assert!(text.starts_with(UNCONFIRMED) && text.contains("another copy of the bot may have it"), "{text}");
+        assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn somebody_who_sees_thinking_although_discord_knows_nothing_of_the_command_is_told() {
+    World::run_with(hurried, async |world| {
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Forget));
+        let command = world.discord.mute(&supervisor(), 1001);
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
+        let text = world.discord.reply(command).await;
+        assert!(text.starts_with(UNCONFIRMED), "{text}");
+        assert_eq!(world.wolkvox.requests(), 0);
     })
     .await;
 }
@@ -335,7 +345,7 @@ async fn a_question_that_was_accepted_late_keeps_its_button_working() {
         world.discord.state(|state| state.first_answer_fates.clear());
         let pressed = world.discord.press(&second_supervisor(), &button);
         assert!(world.discord.reply(pressed).await.starts_with(SUCCESS));
-        assert_eq!(world.log.outcome(question).await, "guarded");
+        assert_eq!(world.log.outcome(question).await, "unacknowledged");
         assert_eq!(world.wolkvox.toggles(1001), 2);
     })
     .await;
@@ -395,14 +405,53 @@ async fn where_the_message_was_deleted_the_result_is_posted_below() {
 }
 
 #[tokio::test]
-async fn a_void_token_is_not_tried_for_ever() {
+async fn a_token_that_discord_calls_void_seconds_after_the_command_is_tried_again() {
     World::run(async |world| {
+        world.discord.state(|state| state.edit_fates.extend(vec![Fate::Refuse(401, 50027); 4]));
+        let command = world.discord.mute(&supervisor(), 1001);
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+        assert_eq!(world.log.outcome(command).await, "done");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_stays_void_is_not_tried_for_ever() {
+    let shorter = |config: &mut Config| {
+        config.limits.delivery = Duration::from_secs(2);
+        config.limits.telling = Duration::ZERO;
+        config.wolkvox.timeout = Duration::from_millis(500);
+    };
+    World::run_with(shorter, async |world| {
         let (command, held) = world.held_call().await;
         world.discord.void_token(command);
         held.notify_one();
         world.log.until_contains("the person was not told").await;
         let told = world.log.lines().into_iter().find(|line| line.contains("the person was not told")).unwrap();
         assert!(told.contains(&command.to_string()) && told.contains("done"), "{told}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_can_not_be_posted_below_either_is_not_tried_for_ever() {
+    World::run(async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.delete_message(command);
+        world.discord.state(|state| state.follow_up_fates.extend(vec![Fate::Refuse(404, 10008); 20]));
+        held.notify_one();
+        world.log.until_contains("the person was not told").await;
+        assert_eq!(world.discord.state(|state| state.follow_up_fates.len()), 19);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_first_answer_that_discords_own_network_refused_is_tried_again() {
+    World::run(async |world| {
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(403, 40333)));
+        let command = world.discord.mute(&supervisor(), 1001);
+        assert!(world.discord.reply(command).await.starts_with(SUCCESS));
     })
     .await;
 }

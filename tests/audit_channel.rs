@@ -90,26 +90,6 @@ async fn a_post_whose_answer_was_lost_is_repeated_with_a_nonce_that_makes_it_one
 }
 
 #[tokio::test]
-async fn lines_that_wait_are_posted_before_the_end_although_commands_are_handed_over_sooner() {
-    let folder = crate::support::Folder::new();
-    let handing_over = |config: &mut Config| {
-        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
-        config.state_file = Some(folder.join("record.db"));
-        config.limits.handing_over = Duration::from_millis(50);
-    };
-    World::run_with(handing_over, async |world| {
-        world.discord.state(|state| state.limits.posts = Some((1, Duration::from_millis(800))));
-        for agent in [1001, 1002] {
-            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
-        }
-        world.bot.shut_down();
-        world.bot.ended().await.unwrap();
-        assert_eq!(world.discord.state(|state| state.posts.len()), 2);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn what_is_lost_in_the_end_is_counted_in_the_log() {
     let hasty = |config: &mut Config| {
         config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
@@ -122,8 +102,37 @@ async fn what_is_lost_in_the_end_is_counted_in_the_log() {
         }
         world.bot.shut_down();
         world.bot.ended().await.unwrap();
-        let lost = world.log.lines().into_iter().find(|line| line.contains("was not posted")).unwrap();
+        let lost = world.log.lines().into_iter().find(|line| line.contains("were not posted")).unwrap();
         assert!(lost.contains("\"lines\":4") && lost.contains("the bot was stopped"), "{lost}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lines_that_a_stop_leaves_are_posted_by_the_next_start_in_their_order() {
+    let folder = crate::support::Folder::new();
+    let change = |config: &mut Config| {
+        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
+        config.state_file = Some(folder.join("state.db"));
+        config.limits.handing_over = Duration::from_millis(100);
+    };
+    World::run_with(change, async |world| {
+        world.discord.state(|state| state.limits.posts = Some((1, Duration::from_secs(60))));
+        for agent in 1001..1006 {
+            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
+        }
+        world.bot.shut_down();
+        world.bot.ended().await.unwrap();
+        world.discord.state(|state| state.limits.posts = None);
+        world.restart(change);
+        let lines = |state: &State| -> Vec<String> {
+            let posts = state.posts.iter().map(|post| post["content"].as_str().unwrap());
+            posts.flat_map(str::lines).map(str::to_owned).collect()
+        };
+        world.discord.until("all are posted", |state| lines(state).len() == 5).await;
+        for (agent, line) in (1001..).zip(world.discord.state(|state| lines(state))) {
+            assert!(line.contains(&format!("agente {agent} ")), "{line}");
+        }
     })
     .await;
 }

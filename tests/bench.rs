@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use support::stopwatch::Services;
-use support::{bot, wolkvox};
+use support::{bot, process, wolkvox};
 
 const NEAR: Duration = Duration::ZERO;
 const FAR: Duration = Duration::from_millis(40);
@@ -70,7 +70,7 @@ async fn measure() {
     }
     bot_only("keystroke among 60,000 agents", median(keystrokes.into_iter()), "");
     bot_only("memory for these agents", bot.memory() - before, "");
-    bot_only("the executable, MB", megabytes(bot::binary()), "at most 7");
+    bot_only("the executable, MB", megabytes(process::binary()), "at most 7");
 
     heading("the bot, with its record", ["on disk", "off"]);
     let folder = support::Folder::new();
@@ -141,7 +141,7 @@ struct Subject {
 
 impl Subject {
     async fn bot(record: &str, distance: Duration) -> Self {
-        Self::start(Command::new(bot::binary()), record, distance).await
+        Self::start(Command::new(process::binary()), record, distance).await
     }
 
     async fn floor(distance: Duration) -> Self {

@@ -1,6 +1,8 @@
 //! `wolkvox-bot check`: everything but a microphone.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::Permissions as Mode;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,6 +10,7 @@ use serenity::model::channel::PermissionOverwrite;
 use serenity::model::id::{GuildId, RoleId, UserId};
 use wolkvox_bot::discord::permissions::in_channel;
 
+use crate::support::Folder;
 use crate::support::bot::{Process, World, check_secrets, check_stand_ins, draft, variables};
 use crate::support::discord::permissions::{ADMINISTRATOR, SEND_MESSAGES, VIEW_CHANNEL};
 use crate::support::discord::{
@@ -260,6 +263,33 @@ async fn swapped_tokens_are_sent_to_nobody() {
          warn  Discord, the audit channel and Wolkvox: not checked; mend the settings first, as said above"
     );
     assert_eq!(checked.code, Some(1));
+}
+
+#[tokio::test]
+async fn an_env_file_that_others_may_read_and_one_that_does_not_count_are_pointed_out() {
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let folder = Folder::new();
+    let file = folder.join(".env");
+    let lines = variables(&discord, &wolkvox).into_iter().map(|(name, value)| format!("{name}={value}\n"));
+    std::fs::write(&file, lines.collect::<String>() + "RUST_LOG=info\n").unwrap();
+    for (mode, locale, open) in [
+        (0o600, "C", ""),
+        (0o604, "C", "warn  .env: other users of this machine may read or change it"),
+        (0o620, "es_CO", "aviso .env: otros usuarios de esta máquina pueden leerlo o cambiarlo"),
+    ] {
+        std::fs::set_permissions(&file, Mode::from_mode(mode)).unwrap();
+        let environment = HashMap::from([("RUST_LOG", "debug".to_owned()), ("LC_ALL", locale.to_owned())]);
+        let mut process = Process::start_in(&folder, &environment, &["check"]);
+        assert_eq!(process.ended().await, (Some(0), String::new()), "{}", process.log.text());
+        let printed = process.log.text();
+        let overridden = [
+            "; from the environment, which wins over .env: RUST_LOG\n",
+            "; del entorno, que prevalece sobre .env: RUST_LOG\n",
+        ];
+        assert!(overridden.iter().any(|text| printed.contains(text)), "{printed}");
+        assert_eq!(printed.contains("chmod 600 .env"), mode != 0o600, "{printed}");
+        assert!(printed.contains(open), "{printed}");
+    }
 }
 
 #[tokio::test]

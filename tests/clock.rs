@@ -1,15 +1,14 @@
 //! Time: an answer that comes at the very end counts, and a machine that slept sends nothing that is too old.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use wolkvox_bot::config::Config;
 
-use crate::support::Folder;
-use crate::support::bot::{Process, World, held_call, variables};
-use crate::support::discord::{Discord, supervisor};
-use crate::support::wolkvox::{SUCCESS, Wolkvox};
+use crate::support::bot::{Site, World};
+use crate::support::discord::supervisor;
+use crate::support::shim;
+use crate::support::wolkvox::SUCCESS;
 
 /// Moves the wall clock of a process on by the seconds that a file holds.
 const WALL_CLOCK: &str = r#"
@@ -31,29 +30,28 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 "#;
 
-/// A library that does that, and the file, both in a folder.
-pub(crate) fn wall_clock() -> (Folder, PathBuf, PathBuf) {
-    let folder = Folder::new();
-    let (source, library, offset) = (folder.join("clock.c"), folder.join("clock.so"), folder.join("offset"));
-    std::fs::write(&source, WALL_CLOCK).unwrap();
+/// Gives a site's processes a wall clock that is moved by the seconds in a file: this one.
+pub(crate) fn movable_clock(site: &mut Site) -> PathBuf {
+    let offset = site.folder.join("offset");
     std::fs::write(&offset, "0").unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-    assert!(built.success());
-    (folder, library, offset)
+    let library = shim(&site.folder, WALL_CLOCK);
+    site.set("LD_PRELOAD", &library);
+    site.set("WALL_CLOCK_OFFSET", offset.to_str().unwrap());
+    offset
 }
 
 #[tokio::test]
 async fn after_the_machine_slept_nothing_is_sent_that_is_too_old() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let (_folder, library, offset) = wall_clock();
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("LD_PRELOAD", library.to_str().unwrap().to_owned());
-    variables.insert("WALL_CLOCK_OFFSET", offset.to_str().unwrap().to_owned());
-    let mut process = Process::start(&variables, &[]);
+    let mut site = Site::new().await.with("RUST_LOG", "debug");
+    let offset = movable_clock(&mut site);
+    let Site { discord, wolkvox, .. } = &site;
+    let mut process = site.start();
+    let log = process.log.clone();
     let test = async {
-        let (first, held) = held_call(&discord, &wolkvox).await;
+        let (first, held) = site.held_call().await;
         let second = discord.mute(&supervisor(), 1002);
-        discord.until_acknowledged(second).await;
+        let acknowledged = |line: &String| line.contains("acknowledged") && line.contains(&second.to_string());
+        log.until("the second one waits", |log| log.lines().iter().any(acknowledged)).await;
         std::fs::write(&offset, "961").unwrap();
         held.notify_one();
         let text = discord.reply(second).await;
@@ -70,19 +68,17 @@ async fn after_the_machine_slept_nothing_is_sent_that_is_too_old() {
 
 #[tokio::test]
 async fn an_answer_that_came_while_the_process_stood_still_is_read() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("WOLKVOX_TIMEOUT_SECS", "1".to_owned());
-    let mut process = Process::start(&variables, &[]);
+    let site = Site::new().await.with("WOLKVOX_TIMEOUT_SECS", "1");
+    let mut process = site.start();
     for _ in 0..3 {
-        let (command, held) = held_call(&discord, &wolkvox).await;
+        let (command, held) = process.runs(site.held_call()).await;
         process.signal("STOP");
         held.notify_one();
-        wolkvox.until("the answer is on its way", |state| state.in_flight == 0).await;
+        site.wolkvox.until("the answer is on its way", |state| state.in_flight == 0).await;
         // Longer than the call may take: only a clock can tell that.
         tokio::time::sleep(Duration::from_millis(2500)).await;
         process.signal("CONT");
-        let text = process.runs(discord.reply(command)).await;
+        let text = process.runs(site.discord.reply(command)).await;
         assert!(text.starts_with(SUCCESS), "{text}");
     }
 }

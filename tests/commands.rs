@@ -93,13 +93,11 @@ async fn nobody_else_is_let_in_and_only_they_see_the_refusal() {
         let everyone = Actor { roles: vec![discord::GUILD], ..stranger() };
         let nobody = Actor { roles: vec![], ..stranger() };
         let direct = Actor { guild: None, ..supervisor() };
-        let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
         for (actor, reply) in [
             (stranger(), "You don't have a role that may use this command. Nothing was sent."),
             (everyone, "You don't have a role that may use this command. Nothing was sent."),
             (nobody, "You don't have a role that may use this command. Nothing was sent."),
             (direct, "This command works only in the server that the bot was set up for. Nothing was sent."),
-            (elsewhere, "This command works only in the server that the bot was set up for. Nothing was sent."),
         ] {
             let command = world.discord.mute(&actor, 1001);
             let refusal = world.discord.finished(command).await;
@@ -109,6 +107,25 @@ async fn nobody_else_is_let_in_and_only_they_see_the_refusal() {
             assert_eq!((&record["outcome"], &record["agent_id"]), (&json!("denied"), &json!(1001)));
         }
         assert_eq!(world.wolkvox.requests(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_and_keystrokes_of_another_server_are_left_alone_and_the_log_says_so_once() {
+    World::run(async |world| {
+        let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
+        let left = [
+            world.discord.mute(&elsewhere, 1001),
+            world.discord.type_agent(&elsewhere, "a"),
+            world.discord.press(&elsewhere, "go-on:7"),
+        ];
+        world.discord.reply(world.discord.mute(&supervisor(), 1002)).await;
+        for interaction in left {
+            assert!(world.discord.interaction(interaction).first.is_none());
+        }
+        let told = world.log.lines().iter().filter(|line| line.contains("commands of another server")).count();
+        assert_eq!((told, world.wolkvox.toggles(1001)), (1, 0));
     })
     .await;
 }

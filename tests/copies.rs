@@ -1,10 +1,13 @@
 //! Two copies of the bot need no coordination: the accepted first answer decides who acts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::bot::{Process, check_secrets, variables};
-use crate::support::discord::{Discord, second_supervisor, supervisor};
+use tokio::sync::Notify;
+
+use crate::support::bot::{Process, Site, check_secrets, variables};
+use crate::support::discord::{Discord, Fate as DiscordFate, State, second_supervisor, supervisor};
 use crate::support::wolkvox::{Fate, SUCCESS, Wolkvox};
 
 #[tokio::test]
@@ -81,4 +84,70 @@ async fn a_button_works_although_another_copy_did_not_ask() {
         }
     }))
     .await;
+}
+
+/// Two bots with a file each, as on two machines.
+async fn two_machines() -> (Site, [Process; 2]) {
+    let mut site = Site::new().await.with("RUST_LOG", "debug");
+    let one = site.start();
+    let other = site.folder.join("other.db");
+    site.set("STATE_FILE", other.to_str().unwrap());
+    let other = site.start();
+    site.discord.until_ready(2).await;
+    (site, [one, other])
+}
+
+/// A command that two copies had: one was accepted and calls Wolkvox, of the other nobody knows whether it was. Returns
+/// whether that is the second one.
+async fn one_calls_and_one_does_not_know(site: &Site, [first, second]: [&Process; 2]) -> (u64, Arc<Notify>, bool) {
+    let stall = DiscordFate::Stall;
+    site.discord.state(|state| state.first_answer_fates.extend([DiscordFate::Accept, stall.clone(), stall]));
+    let (command, held) = site.held_call().await;
+    site.discord.until("the other one has it too", |state| state.first_answer_fates.len() < 2).await;
+    let acknowledged = "discord::mute: acknowledged";
+    let second_calls = tokio::select! {
+        () = first.log.until_contains(acknowledged) => false,
+        () = second.log.until_contains(acknowledged) => true,
+    };
+    (command, held, second_calls)
+}
+
+#[tokio::test]
+async fn what_a_copy_told_that_does_not_have_the_command_leaves_the_outcome_open() {
+    let (mut site, [mut calls, mut other]) = two_machines().await;
+    let (command, _held, second_calls) = one_calls_and_one_does_not_know(&site, [&calls, &other]).await;
+    if second_calls {
+        std::mem::swap(&mut calls, &mut other);
+    } else {
+        let file = site.state_file();
+        site.set("STATE_FILE", file.to_str().unwrap());
+    }
+    let text = calls.runs(other.runs(site.discord.reply(command))).await;
+    assert!(text.starts_with("**Not sent from here:** Discord did not confirm the command"), "{text}");
+    calls.signal("KILL");
+    calls.ended().await;
+    let mut next = site.start();
+    next.runs_until_logged(r#"outcome="unknown""#).await;
+    let all_told = |state: &State| state.interactions[&command].history.len() == 2;
+    next.runs(site.discord.until("the outcome was told", all_told)).await;
+    let text = site.discord.interaction(command).text().unwrap();
+    assert!(text.starts_with("**Unknown:** the bot was interrupted during its request to Wolkvox."), "{text}");
+    site.settle(&next);
+}
+
+#[tokio::test]
+async fn no_toggle_before_one_is_named_if_another_copy_may_have_made_one_between() {
+    for forgets_acknowledged in [false, true] {
+        let (site, [one, other]) = two_machines().await;
+        site.discord.state(|state| state.forgets_acknowledged = forgets_acknowledged);
+        let mut by = BTreeSet::new();
+        for n in 0..20 {
+            let command = site.discord.mute(&supervisor(), 1001);
+            let text = site.discord.reply(command).await;
+            let by_one = one.log.outcome_in_text(command).await == "done";
+            assert_eq!(other.log.outcome_in_text(command).await == "done", !by_one);
+            by.insert(by_one);
+            assert_eq!(text.contains("before this"), n > 0 && by.len() == 1, "{text}");
+        }
+    }
 }

@@ -27,6 +27,8 @@ fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
         ("first answer", 22..24) => Fate::Stall,
         ("first answer", 24..26) => Fate::StallAfter,
         ("first answer", 26..27) => Fate::Page(*rng.choice(&[200, 302, 403]).unwrap()),
+        ("first answer", 28..30) => Fate::Refuse(403, 40333),
+        ("first answer", 30..32) => Fate::Forget,
         ("first answer", 27..28) => Fate::Json(*rng.choice(&[200, 403]).unwrap()),
         ("edit", 0..8) => Fate::Refuse(500, 0),
         ("edit", 8..14) => Fate::CutBefore,
@@ -39,6 +41,8 @@ fn discord_fate(rng: &mut Rng, kind: &str) -> discord::Fate {
         ("edit", 37..39) => Fate::Stall,
         ("edit", 39..41) => Fate::StallAfter,
         ("edit", 41..42) => Fate::Cloudflare(3600),
+        ("edit", 42..44) => Fate::Refuse(401, 50027),
+        ("edit", 44..46) => Fate::Refuse(403, 40333),
         ("look", 0..10) => Fate::Refuse(503, 0),
         ("look", 10..20) => Fate::CutBefore,
         ("follow-up", 0..10) => Fate::RateLimit(0.05),
@@ -83,8 +87,6 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
     let impatient = |config: &mut Config| {
         config.wolkvox.timeout = Duration::from_secs(1);
         config.limits.first_answer = Duration::from_millis(600);
-        config.limits.silence = Duration::from_millis(150);
-        config.limits.late_answer = Duration::from_secs(2);
         config.limits.look_again = Duration::from_millis(500);
         config.limits.delivery = Duration::from_secs(90);
         config.limits.last_words = Duration::from_secs(60);

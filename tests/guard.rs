@@ -56,7 +56,7 @@ async fn a_toggle_that_waits_or_is_under_way_counts() {
             let command = world.discord.mute(&second_supervisor(), agent);
             let text = world.discord.reply(command).await;
             assert!(text.contains(&format!("<@501> asked to toggle the microphone of agent {agent}")), "{text}");
-            assert!(text.contains("still under way. Going on would reverse it."), "{text}");
+            assert!(text.contains("still in progress. Going on would reverse it."), "{text}");
             assert_eq!(world.log.outcome(command).await, "guarded");
         }
         held.notify_one();
@@ -118,12 +118,6 @@ async fn a_toggle_of_unknown_outcome_counts_and_one_that_did_not_happen_does_not
             world.discord.reply(command).await;
             assert_eq!(world.log.outcome(command).await, expected);
         }
-        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
-        let refused = world.discord.mute(&supervisor(), 1003);
-        world.log.outcome(refused).await;
-        let command = world.discord.mute(&second_supervisor(), 1003);
-        world.discord.reply(command).await;
-        assert_eq!(world.log.outcome(command).await, "done");
     })
     .await;
 }
@@ -131,12 +125,15 @@ async fn a_toggle_of_unknown_outcome_counts_and_one_that_did_not_happen_does_not
 #[tokio::test]
 async fn a_toggle_that_another_copy_may_be_carrying_out_counts() {
     World::run(async |world| {
-        world.discord.state(|state| state.first_answer_fates.push_back(Fate::AnsweredElsewhere));
-        let elsewhere = world.discord.mute(&supervisor(), 1001);
-        assert_eq!(world.log.outcome(elsewhere).await, "unacknowledged");
-        let command = world.discord.mute(&second_supervisor(), 1001);
-        world.discord.reply(command).await;
-        assert_eq!(world.log.outcome(command).await, "guarded");
+        for (agent, fate) in [(1001, Fate::AnsweredElsewhere), (1002, Fate::Refuse(404, 10062))] {
+            world.discord.state(|state| state.first_answer_fates.push_back(fate));
+            let elsewhere = world.discord.mute(&supervisor(), agent);
+            assert_eq!(world.log.outcome(elsewhere).await, "unacknowledged");
+            let command = world.discord.mute(&second_supervisor(), agent);
+            let text = world.discord.reply(command).await;
+            assert!(text.contains("it is not known whether that was done"), "{text}");
+            assert_eq!(world.log.outcome(command).await, "guarded");
+        }
     })
     .await;
 }
@@ -263,20 +260,6 @@ async fn going_on_reverses_only_the_toggle_that_was_asked_about() {
 }
 
 #[tokio::test]
-async fn a_question_that_discord_did_not_accept_was_not_asked() {
-    World::run(async |world| {
-        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-        world.discord.state(|state| state.first_answer_fates.push_back(Fate::AnsweredElsewhere));
-        let command = world.discord.mute(&second_supervisor(), 1001);
-        assert_eq!(world.log.outcome(command).await, "unacknowledged");
-        let press = world.discord.press(&second_supervisor(), &format!("go-on:{command}"));
-        assert!(world.discord.reply(press).await.starts_with("The bot was restarted since it asked."));
-        assert_eq!(world.wolkvox.toggles(1001), 1);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn the_question_about_a_toggle_of_unknown_outcome_does_not_claim_that_it_was_done() {
     World::run(async |world| {
         world.wolkvox.next([wolkvox::Fate::CutAfter]);
@@ -297,6 +280,43 @@ async fn a_press_that_discord_did_not_accept_leaves_the_button_usable() {
         let press = world.discord.press(&second_supervisor(), &button);
         assert!(world.discord.reply(press).await.starts_with(SUCCESS));
         assert_eq!(world.wolkvox.toggles(1001), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_toggle_that_was_admitted_last_decides_and_not_the_one_that_was_settled_last() {
+    World::run(async |world| {
+        let (anas, anas_call) = world.held_call().await;
+        let asked = world.discord.finished(world.discord.mute(&second_supervisor(), 1001)).await;
+        let brunos = world.discord.press(&second_supervisor(), &asked.button().unwrap());
+        world.discord.until_acknowledged(brunos).await;
+        let brunos_call = world.wolkvox.hold();
+        anas_call.notify_one();
+        world.discord.reply(anas).await;
+        world.wolkvox.until_requests(2).await;
+        // Ana's is done, Bruno's is in progress: she is asked before she reverses his.
+        let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        assert!(text.contains("<@502> asked to toggle") && text.contains("still in progress"), "{text}");
+        brunos_call.notify_one();
+        assert!(world.discord.reply(brunos).await.starts_with(SUCCESS));
+        assert_eq!(world.wolkvox.toggles(1001), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_question_is_open_again_when_its_press_was_not_sent() {
+    World::run(async |world| {
+        let (_, button) = asked(world).await;
+        world.wolkvox.go_down();
+        let lost = world.discord.press(&second_supervisor(), &button);
+        assert!(world.discord.reply(lost).await.starts_with("**Not sent:** there is no connection"));
+        world.wolkvox.come_back();
+        let press = world.discord.press(&second_supervisor(), &button);
+        assert!(world.discord.reply(press).await.starts_with(SUCCESS));
+        let again = world.discord.press(&second_supervisor(), &button);
+        assert!(world.discord.reply(again).await.starts_with("This button was used already."));
     })
     .await;
 }

@@ -9,8 +9,9 @@ use serenity::model::id::{InteractionId, UserId};
 use wolkvox_bot::access::Denial;
 use wolkvox_bot::agent::AgentId;
 use wolkvox_bot::directory::Name;
-use wolkvox_bot::guard::{Certainty, Conflict, Stale};
+use wolkvox_bot::command::Standing;
 use wolkvox_bot::language::Language;
+use wolkvox_bot::ledger::{Conflict, Stale};
 use wolkvox_bot::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
 use wolkvox_bot::reply::{self, Agent};
 
@@ -39,7 +40,6 @@ fn all_sentences() -> String {
         NotSent::Restarted,
         NotSent::NotRecorded,
         NotSent::WaitedTooLong,
-        NotSent::AcknowledgedLate,
         NotSent::Fault,
     ] {
         outcomes.push(Outcome::NotSent(why));
@@ -53,11 +53,11 @@ fn all_sentences() -> String {
     ] {
         outcomes.push(Outcome::Unknown(why));
     }
-    let previous = |certainty, seconds| Conflict {
+    let previous = |standing, seconds| Conflict {
         command: InteractionId::new(7),
         by: UserId::new(501),
         ago: Duration::from_secs(seconds),
-        certainty,
+        standing,
     };
     let mut text = String::new();
     for language in Language::ALL {
@@ -84,10 +84,10 @@ fn all_sentences() -> String {
         }
         sentence("invalid agent".into(), reply::invalid_agent(language));
         for previous in [
-            previous(Certainty::Done, 12),
-            previous(Certainty::Done, 1),
-            previous(Certainty::UnderWay, 3),
-            previous(Certainty::Perhaps, 4),
+            previous(Standing::Done, 12),
+            previous(Standing::Done, 1),
+            previous(Standing::InProgress, 3),
+            previous(Standing::Perhaps, 4),
         ] {
             sentence("guarded".into(), reply::guarded(language, &named, &previous));
         }

@@ -4,20 +4,20 @@ use std::io::{self, PipeWriter, Read as _, Write, pipe};
 
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
-use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::telemetry::{self, Filter, Format};
 
-use crate::support::bot::{Log, Process, check_secrets, check_stand_ins, variables};
-use crate::support::discord::{Actor, Discord, Fate, second_supervisor, stranger, supervisor};
-use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
+use crate::support::bot::Site;
+use crate::support::discord::{Fate, second_supervisor, stranger, supervisor};
+use crate::support::wolkvox::{self, SUCCESS};
+
+/// What standard error ends with when the log was not read.
+const DROPPED: &str = " lines of the log were dropped, since nobody read it in time\n";
 
 /// What the process logs over a life with all kinds of exchanges.
 async fn life(format: &str, filter: &str) -> Vec<String> {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("LOG_FORMAT", format.to_owned());
-    variables.insert("RUST_LOG", filter.to_owned());
-    let mut process = Process::start(&variables, &[]);
+    let site = Site::new().await.with("LOG_FORMAT", format).with("RUST_LOG", filter);
+    let Site { discord, wolkvox, .. } = &site;
+    let mut process = site.start();
     let unacknowledged = process
         .runs(async {
             discord.until_ready(1).await;
@@ -40,10 +40,8 @@ async fn life(format: &str, filter: &str) -> Vec<String> {
             unacknowledged
         })
         .await;
-    process.signal("TERM");
-    process.ended().await;
+    site.stop(&mut process).await;
     let log = process.log.text();
-    check_secrets(&log);
     if filter != "off,audit=off" {
         assert!(log.contains(&unacknowledged.to_string()), "{log}");
     }
@@ -91,84 +89,61 @@ async fn audit_records_stay_when_the_log_is_turned_down() {
     assert_eq!(life("text", "off,audit=off").await, Vec::<String>::new());
 }
 
-/// What the log says is missing.
-fn missing(log: &Log, target: &str) -> u64 {
-    let lines = log.lines();
-    let records = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let told = records.filter(|record| record["target"] == target);
-    told.filter_map(|record| record["fields"]["records"].as_u64()).sum()
-}
-
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_nobody_up_and_keeps_every_audit_record() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+async fn a_log_that_nobody_reads_holds_nobody_up_and_the_end_tells_how_much_was_dropped() {
+    let site = Site::new().await.with("LOG_FORMAT", "json").with("RUST_LOG", "warn");
+    let Site { discord, .. } = &site;
     discord.state(|state| state.heartbeat = Some(1_000));
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("LOG_FORMAT", "json".to_owned());
-    variables.insert("RUST_LOG", "warn".to_owned());
-    let (mut process, unread) = Process::start_unread(&variables, &[], false);
-    discord.until_ready(1).await;
-    discord.flood(20).await;
-    let commands: Vec<u64> = (1001..1021).map(|agent| discord.mute(&supervisor(), agent)).collect();
-    for command in &commands {
-        assert!(discord.reply(*command).await.starts_with(SUCCESS));
+    let (mut process, unread) = site.start_unread(false);
+    process.runs(discord.until_ready(1)).await;
+    process.runs(discord.flood(25)).await;
+    for agent in 1001..1011 {
+        assert!(process.runs(discord.reply(discord.mute(&supervisor(), agent))).await.starts_with(SUCCESS));
     }
     let heartbeats = discord.state(|state| state.heartbeats);
     discord.until("heartbeats go on", |state| state.heartbeats >= heartbeats + 2).await;
 
     process.read(unread);
     let log = process.log.clone();
-    log.until("it tells what is missing", |log| missing(log, "wolkvox_bot::backlog") > 0).await;
-    for command in commands {
-        assert_eq!(log.outcome(command).await, "done");
-    }
-    let shown = log.lines().iter().filter(|line| line.contains("an interaction was left alone")).count();
-    assert!(shown > 0, "what came before is still there");
-    // On a busy machine the bot may have had something else to warn of.
-    let counted = shown as u64 + missing(&log, "wolkvox_bot::backlog");
-    assert!((2_000..2_010).contains(&counted), "{counted}");
-    assert_eq!(missing(&log, "audit"), 0);
+    let count = |text: &str| log.lines().iter().filter(|line| line.contains(text)).count();
+    let left_alone = "an interaction was left alone";
+    process.runs(log.until("what waited is there", |_| count(left_alone) > 1_900)).await;
+    let command = discord.mute(&supervisor(), 1011);
+    process.runs(discord.reply(command)).await;
+    assert_eq!(log.outcome(command).await, "done", "what comes from now on is written again");
     process.signal("TERM");
-    assert_eq!(process.ended().await, (Some(0), String::new()));
-    check_stand_ins(&discord, &wolkvox);
+    let (code, told) = process.ended().await;
+    assert_eq!(code, Some(0));
+    let dropped = told.strip_prefix("wolkvox-bot: ").and_then(|told| told.strip_suffix(DROPPED)).expect(&told);
+    // 2,000 waited, and a few that came later.
+    assert!(count("{") < 2_050, "{}", count("{"));
+    assert!(count(left_alone) + dropped.parse::<usize>().unwrap() >= 2_500, "{dropped} dropped, {}", count(left_alone));
+    for line in log.lines().iter().filter(|line| !line.is_empty()) {
+        serde_json::from_str::<Value>(line).expect(line);
+    }
+    site.settle(&process);
 }
 
 #[tokio::test]
-async fn even_audit_records_have_a_limit_and_the_log_tells_how_many_are_missing() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("LOG_FORMAT", "json".to_owned());
-    let (mut process, unread) = Process::start_unread(&variables, &[], false);
-    discord.until_ready(1).await;
-    let wordy = Actor { name: "x".repeat(1 << 19).leak(), ..stranger() };
-    let mut commands = Vec::new();
-    while commands.len() < 12 {
-        commands.push(discord.mute(&wordy, 1001));
-        discord.reply(commands[commands.len() - 1]).await;
-    }
-    process.read(unread);
-    let log = process.log.clone();
-    log.until("it tells what is missing", |log| missing(log, "audit") > 0).await;
-    let shown = commands.iter().filter(|command| !log.audits_of(**command).is_empty()).count();
-    assert!(shown > 4, "{shown}");
-    assert_eq!(shown as u64 + missing(&log, "audit"), 12);
-    process.signal("TERM");
-    assert_eq!(process.ended().await, (Some(0), String::new()));
+async fn a_log_that_is_read_is_complete_at_the_end() {
+    let site = Site::new().await;
+    let mut process = site.connected(1).await;
+    process.runs(site.discord.flood(10)).await;
+    site.stop(&mut process).await;
+    let lines = process.log.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("an interaction was left alone")).count(), 1_000);
 }
 
 #[tokio::test]
 async fn without_a_reader_the_bot_goes_on_working() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let (mut process, reader) = Process::start_unread(&variables(&discord, &wolkvox), &[], false);
+    let site = Site::new().await;
+    let (mut process, reader) = site.start_unread(false);
     drop(reader);
-    discord.until_ready(1).await;
+    process.runs(site.discord.until_ready(1)).await;
     for agent in 1001..1004 {
-        assert!(discord.reply(discord.mute(&supervisor(), agent)).await.starts_with(SUCCESS));
+        assert!(site.discord.reply(site.discord.mute(&supervisor(), agent)).await.starts_with(SUCCESS));
     }
-    process.signal("TERM");
-    let (code, told) = process.ended().await;
-    assert_eq!(code, Some(0));
-    assert!(told.ends_with(" records of the log could not be written\n") && told.lines().count() == 1, "{told}");
+    site.stop(&mut process).await;
 }
 
 #[test]
@@ -198,15 +173,14 @@ fn a_record_that_found_room_for_its_beginning_alone_does_not_spoil_the_next() {
     }
 
     let (mut reader, writer) = pipe().unwrap();
-    let backlog = Backlog::start(Disk(Some(20), writer)).unwrap();
+    let (mut log, guard) = telemetry::in_the_background(Disk(Some(20), writer));
     for record in ["{\"outcome\": \"done\", \"of\": 1}\n", "{\"outcome\": \"done\", \"of\": 2}\n"] {
-        backlog.make_writer().write_all(record.as_bytes()).unwrap();
+        log.write_all(record.as_bytes()).unwrap();
     }
-    assert_eq!(backlog.finish(), 0);
-    let mut log = vec![0; 1000];
-    let length = reader.read(&mut log).unwrap();
-    let log = String::from_utf8_lossy(&log[..length]);
-    assert_eq!(log.lines().last(), Some("{\"outcome\": \"done\", \"of\": 2}"), "{log}");
+    drop(guard);
+    let mut written = String::new();
+    reader.read_to_string(&mut written).unwrap();
+    assert_eq!(written.lines().last(), Some("{\"outcome\": \"done\", \"of\": 2}"), "{written}");
 }
 
 /// What a log writes, with records of our own making.

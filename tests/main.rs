@@ -11,6 +11,7 @@
 
 mod acknowledgement;
 mod agents;
+mod arguments;
 mod audit_channel;
 mod calls;
 mod check;
@@ -20,6 +21,7 @@ mod commands;
 mod configuration;
 mod copies;
 mod directory;
+mod disk;
 mod documentation;
 mod faults;
 mod gateway;
@@ -30,8 +32,10 @@ mod languages;
 mod logs;
 mod picture;
 mod proxies;
-mod record;
+mod standby;
 mod startup;
+mod state_file;
 mod stopping;
 mod support;
+mod systemd;
 mod tls;

@@ -1,14 +1,12 @@
 //! Through a proxy: it makes every connection but those on this machine itself, sees no token, and when it makes none,
 //! nothing is sent and the reason is told.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use wolkvox_bot::net::{self, BaseUrl, InvalidProxy};
 
-use crate::support::bot::{Process, World, check_secrets, check_stand_ins, variables};
+use crate::support::bot::{Process, Site, World};
 use crate::support::discord::{self, Discord, Fate, supervisor};
 use crate::support::http::Answer;
 use crate::support::proxy::{ENCODED_PASSWORD, Proxy};
@@ -32,9 +30,7 @@ const FIREWALL: &str = "Wolkvox's servers have a firewall of their own";
 /// An office: nothing gets out but through the proxy.
 struct Office {
     proxy: Proxy,
-    discord: Discord,
-    wolkvox: Wolkvox,
-    authorities: PathBuf,
+    site: Site,
 }
 
 impl Office {
@@ -43,48 +39,33 @@ impl Office {
     }
 
     async fn with_wolkvox_at(host: &str) -> Self {
-        let ours = authority("Ours");
-        Self {
-            proxy: Proxy::start(),
-            discord: Discord::behind_tls(DISCORD, GATEWAY, acceptor(Some(&ours), &[DISCORD, GATEWAY], false)).await,
-            wolkvox: Wolkvox::behind_tls(host, acceptor(Some(&ours), &[host], false)).await,
-            authorities: file(&ours),
-        }
-    }
-
-    fn variables(&self, change: &[(&'static str, &str)]) -> HashMap<&'static str, String> {
-        let mut variables = variables(&self.discord, &self.wolkvox);
-        variables.insert("SSL_CERT_FILE", self.authorities.to_str().unwrap().to_owned());
-        variables.insert("RUST_LOG", "trace".to_owned());
-        variables.insert("HTTPS_PROXY", self.proxy.url());
-        variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        variables
-    }
-
-    async fn start(&self, change: &[(&'static str, &str)]) -> Process {
-        let mut process = Process::start(&self.variables(change), &[]);
-        process.runs(self.discord.until_ready(1)).await;
-        process
+        let (ours, proxy) = (authority("Ours"), Proxy::start());
+        let site = Site::of(
+            Discord::behind_tls(DISCORD, GATEWAY, acceptor(Some(&ours), &[DISCORD, GATEWAY], false)).await,
+            Wolkvox::behind_tls(host, acceptor(Some(&ours), &[host], false)).await,
+        );
+        let authorities = file(&site.folder, &[&ours]);
+        let site = site.with("SSL_CERT_FILE", &authorities).with("RUST_LOG", "trace");
+        Self { site: site.with("HTTPS_PROXY", &proxy.url()), proxy }
     }
 
     async fn mute(&self, process: &mut Process, agent: u64) -> String {
-        process.runs(async { self.discord.reply(self.discord.mute(&supervisor(), agent)).await }).await
+        let discord = &self.site.discord;
+        process.runs(async { discord.reply(discord.mute(&supervisor(), agent)).await }).await
     }
 
-    /// What `check` prints, and whether all is well.
-    async fn check(&self, change: &[(&'static str, &str)]) -> (String, bool) {
-        let mut process = Process::start(&self.variables(change), &["check"]);
-        let (code, errors) = process.ended().await;
-        assert_eq!(errors, "");
-        let printed = process.log.text();
-        check_secrets(&printed);
+    /// What `check` prints with other variables, and whether all is well.
+    async fn check(&mut self, change: &[(&'static str, &str)]) -> (String, bool) {
+        let before = self.site.variables.clone();
+        change.iter().for_each(|(name, value)| self.site.set(name, value));
+        let (code, printed) = self.site.check().await;
+        self.site.variables = before;
         (printed, code == Some(0))
     }
 
     /// Neither the log nor the proxy has seen a secret, and nobody has anything to complain about.
     fn settle(&self, process: &Process) {
-        check_secrets(&process.log.text());
-        check_stand_ins(&self.discord, &self.wolkvox);
+        self.site.settle(process);
         self.proxy.state(|proxy| {
             assert_eq!(proxy.violations, Vec::<String>::new());
             let seen = String::from_utf8_lossy(&proxy.seen);
@@ -95,20 +76,15 @@ impl Office {
     }
 }
 
-impl Drop for Office {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.authorities);
-    }
-}
-
 #[tokio::test]
 async fn discord_its_gateway_and_wolkvox_are_all_reached_through_it_and_it_sees_no_token() {
     for name in ["HTTPS_PROXY", "https_proxy"] {
-        let office = Office::new().await;
-        let url = office.proxy.url();
-        let mut process = office.start(&[("HTTPS_PROXY", ""), (name, &url)]).await;
+        let mut office = Office::new().await;
+        let url = office.site.variables.remove("HTTPS_PROXY").unwrap();
+        office.site.set(name, &url);
+        let mut process = office.site.connected(1).await;
         assert!(office.mute(&mut process, 1001).await.starts_with(SUCCESS));
-        assert_eq!(office.wolkvox.toggles(1001), 1);
+        assert_eq!(office.site.wolkvox.toggles(1001), 1);
         for host in [DISCORD, GATEWAY, WOLKVOX] {
             assert!(office.proxy.connects(host) >= 1, "{host}");
         }
@@ -133,16 +109,18 @@ async fn where_it_makes_no_connection_nothing_is_sent_and_the_log_says_why() {
         (|| Answer::Silent, UNANSWERED),
     ];
     join_all(cases.map(|(answer, words)| async move {
-        let office = Office::new().await;
+        let mut office = Office::new().await;
         office.proxy.refuse(WOLKVOX, answer);
-        let mut process = office.start(&[("WOLKVOX_TIMEOUT_SECS", "2"), ("AGENT_DIRECTORY", "off")]).await;
+        office.site.set("WOLKVOX_TIMEOUT_SECS", "2");
+        office.site.set("AGENT_DIRECTORY", "off");
+        let mut process = office.site.connected(1).await;
         let reply = office.mute(&mut process, 1001).await;
         assert!(reply.starts_with(NOT_SENT), "{words}: {reply}");
-        let host = office.wolkvox.url.trim_start_matches("https://");
+        let host = office.site.wolkvox.url.trim_start_matches("https://");
         let words = format!("no connection to {host}: {words}");
         process.runs_until_logged(&words).await;
         assert!(office.proxy.connects(WOLKVOX) >= 2, "it is tried again");
-        assert_eq!(office.wolkvox.requests(), 0);
+        assert_eq!(office.site.wolkvox.requests(), 0);
         office.settle(&process);
     }))
     .await;
@@ -151,20 +129,21 @@ async fn where_it_makes_no_connection_nothing_is_sent_and_the_log_says_why() {
 #[tokio::test]
 async fn when_it_goes_down_nothing_is_sent_and_the_log_says_so() {
     let office = Office::new().await;
-    let mut process = office.start(&[]).await;
+    let mut process = office.site.connected(1).await;
     office.proxy.go_down();
     let reply = office.mute(&mut process, 1001).await;
     assert!(reply.starts_with(NOT_SENT), "{reply}");
     process.runs_until_logged(UNREACHABLE).await;
-    assert_eq!(office.wolkvox.requests(), 0);
+    assert_eq!(office.site.wolkvox.requests(), 0);
     office.settle(&process);
 }
 
 #[tokio::test]
 async fn hosts_in_no_proxy_are_reached_directly() {
     for name in ["NO_PROXY", "no_proxy"] {
-        let office = Office::with_wolkvox_at("localhost").await;
-        let mut process = office.start(&[(name, "example.com, localhost")]).await;
+        let mut office = Office::with_wolkvox_at("localhost").await;
+        office.site.set(name, "example.com, localhost");
+        let mut process = office.site.connected(1).await;
         assert!(office.mute(&mut process, 1001).await.starts_with(SUCCESS));
         assert_eq!(office.proxy.connects("localhost"), 0);
         assert!(office.proxy.connects(DISCORD) >= 1);
@@ -180,40 +159,33 @@ async fn hosts_in_no_proxy_are_reached_directly() {
 
 #[tokio::test]
 async fn what_is_not_encrypted_never_goes_through_a_proxy() {
-    let (discord, wolkvox, proxy) = (Discord::start().await, Wolkvox::start().await, Proxy::start());
-    let mut variables = variables(&discord, &wolkvox);
+    let (mut site, proxy) = (Site::new().await, Proxy::start());
     for name in ["HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
-        variables.insert(name, proxy.url());
+        site.set(name, &proxy.url());
     }
-    let mut process = Process::start(&variables, &[]);
-    let told = async {
-        discord.until_ready(1).await;
-        discord.reply(discord.mute(&supervisor(), 1001)).await
-    };
-    assert!(process.runs(told).await.starts_with(SUCCESS));
-    let mut check = Process::start(&variables, &["check"]);
-    assert_eq!(check.ended().await.0, Some(0));
-    assert!(check.log.text().contains("Proxy: Wolkvox is reached directly, because of NO_PROXY or an http address"));
+    let mut process = site.connected(1).await;
+    let reply = site.discord.reply(site.discord.mute(&supervisor(), 1001));
+    assert!(process.runs(reply).await.starts_with(SUCCESS));
+    site.stop(&mut process).await;
+    let (code, printed) = site.check().await;
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("Proxy: Wolkvox is reached directly, because of NO_PROXY or an http address"));
     assert_eq!(proxy.state(|proxy| (proxy.seen.len(), proxy.violations.len())), (0, 0));
-    check_stand_ins(&discord, &wolkvox);
 }
 
 #[tokio::test]
 async fn proxies_that_only_the_variables_for_other_programs_name_are_not_used() {
-    let (discord, wolkvox, proxy) = (Discord::start().await, Wolkvox::start().await, Proxy::start());
-    let mut variables = variables(&discord, &wolkvox);
-    variables.insert("WOLKVOX_API_URL", "https://localhost:1".to_owned());
+    let (mut site, proxy) = (Site::new().await.with("WOLKVOX_API_URL", "https://localhost:1"), Proxy::start());
     for name in ["HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
-        variables.insert(name, proxy.url());
+        site.set(name, &proxy.url());
     }
-    let mut check = Process::start(&variables, &["check"]);
-    assert_eq!(check.ended().await.0, Some(1));
+    assert_eq!(site.check().await.0, Some(1));
     assert_eq!(proxy.state(|proxy| proxy.seen.len()), 0);
 }
 
 #[tokio::test]
 async fn check_names_the_proxy_and_what_is_wrong_with_it() {
-    let office = Office::new().await;
+    let mut office = Office::new().await;
     let (well, ok) = office.check(&[]).await;
     for service in ["Discord", "Wolkvox"] {
         let line = format!("ok    Proxy: {service} is reached through http://{}\n", office.proxy.address);
@@ -222,7 +194,7 @@ async fn check_names_the_proxy_and_what_is_wrong_with_it() {
     assert!(ok, "{well}");
 
     let [at_discord, at_wolkvox] =
-        [&office.discord.url, &office.wolkvox.url].map(|url| url.trim_start_matches("https://"));
+        [&office.site.discord.url, &office.site.wolkvox.url].map(|url| url.trim_start_matches("https://").to_owned());
     let elsewhere = format!("ana:wrong@{}", office.proxy.address);
     let encrypted = format!("https://{}", office.proxy.address);
     for (change, language, failure) in [
@@ -231,6 +203,8 @@ async fn check_names_the_proxy_and_what_is_wrong_with_it() {
             "C",
             format!("FAIL  Discord: no connection to {at_discord}: {SIGN_IN} (407). Write them as in http://"),
         ),
+        (&elsewhere, "C", "Only Basic is spoken: if it wants NTLM or Kerberos (Negotiate), put a local".to_owned()),
+        (&elsewhere, "es", "El bot solo habla Basic: si pide NTLM o Kerberos (Negotiate), pon delante".to_owned()),
         (
             &elsewhere,
             "es_CO",
@@ -263,7 +237,7 @@ async fn check_names_the_proxy_and_what_is_wrong_with_it() {
 
 #[tokio::test]
 async fn check_says_what_a_proxy_that_refuses_wolkvox_alone_may_mean() {
-    let office = Office::new().await;
+    let mut office = Office::new().await;
     office.proxy.refuse(WOLKVOX, || Answer::html(403, "Forbidden"));
     let (printed, _) = office.check(&[]).await;
     let line = printed.lines().find(|line| line.starts_with("FAIL  Wolkvox: ")).unwrap();
@@ -275,26 +249,26 @@ async fn check_says_what_a_proxy_that_refuses_wolkvox_alone_may_mean() {
 
 #[tokio::test]
 async fn check_and_the_log_name_the_gateway_that_a_proxy_refuses_alone() {
-    let office = Office::new().await;
+    let mut office = Office::new().await;
     office.proxy.refuse(GATEWAY, || Answer::html(403, "Forbidden"));
-    let at_gateway = office.discord.url.replace(DISCORD, GATEWAY).replace("https://", "");
+    let at_gateway = office.site.discord.url.replace(DISCORD, GATEWAY).replace("https://", "");
     let (printed, ok) = office.check(&[]).await;
     let failure = format!("no connection to {at_gateway}: {REFUSED}");
     assert!(printed.contains(&format!("FAIL  Gateway: {failure}")) && !ok, "{printed}");
     let (printed, _) = office.check(&[("LANG", "es")]).await;
     assert!(printed.contains(&format!("FALLO Gateway: no hay conexión con {at_gateway}: el proxy")), "{printed}");
-    let mut process = Process::start(&office.variables(&[]), &[]);
+    let mut process = office.site.start();
     process.runs_until_logged(&failure).await;
     office.settle(&process);
 }
 
 #[tokio::test]
 async fn a_proxy_whose_own_certificate_is_not_trusted_is_named() {
-    let (office, theirs) = (Office::new().await, authority("Theirs"));
+    let (mut office, theirs) = (Office::new().await, authority("Theirs"));
     let stranger = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;
     let (printed, ok) = office.check(&[("HTTPS_PROXY", &stranger.url)]).await;
     let words = "the proxy that HTTPS_PROXY names is not to be trusted: its certificate was issued by";
-    let host = office.discord.url.trim_start_matches("https://");
+    let host = office.site.discord.url.trim_start_matches("https://");
     assert!(printed.contains(&format!("FAIL  Discord: no connection to {host}: {words}")) && !ok, "{printed}");
 }
 
@@ -302,7 +276,7 @@ async fn a_proxy_whose_own_certificate_is_not_trusted_is_named() {
 async fn a_start_that_the_proxy_does_not_let_through_names_it() {
     let office = Office::new().await;
     office.proxy.refuse(DISCORD, || Answer::empty(403));
-    let mut process = Process::start(&office.variables(&[]), &[]);
+    let mut process = office.site.start();
     process.runs_until_logged(REFUSED).await;
     office.settle(&process);
 }
@@ -384,7 +358,8 @@ async fn a_toggle_without_a_connection_lets_the_log_speak_of_the_firewall_once_i
 
 #[tokio::test]
 async fn check_speaks_of_the_firewall_where_discord_is_reached_and_wolkvox_is_not() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut site = Site::new().await;
+    let variables = site.variables.clone();
     for (change, speaks) in [
         (vec![("WOLKVOX_API_URL", "https://localhost:1")], true),
         (vec![("WOLKVOX_API_URL", "https://localhost:1"), ("DISCORD_TOKEN", "wrong")], true),
@@ -395,12 +370,11 @@ async fn check_speaks_of_the_firewall_where_discord_is_reached_and_wolkvox_is_no
         for (language, words) in
             [("C", FIREWALL), ("es_CO.UTF-8", "Los servidores de Wolkvox tienen su propio firewall")]
         {
-            let mut variables = variables(&discord, &wolkvox);
-            variables.insert("LANG", language.to_owned());
-            variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
-            let mut process = Process::start(&variables, &["check"]);
-            process.ended().await;
-            assert_eq!(process.log.text().contains(words), speaks, "{change:?}: {}", process.log.text());
+            site.variables = variables.clone();
+            site.set("LANG", language);
+            change.iter().for_each(|(name, value)| site.set(name, value));
+            let (_, printed) = site.check().await;
+            assert_eq!(printed.contains(words), speaks, "{change:?}: {printed}");
         }
     }
 }
@@ -420,11 +394,9 @@ async fn check_speaks_of_the_firewall_where_wolkvox_stays_silent() {
     }
     let discord = Discord::start().await;
     discord.state(|state| state.other_fates.push_back(Fate::Accept));
-    let mut variables = variables(&discord, &Wolkvox::new(format!("https://{address}")));
-    variables.insert("WOLKVOX_TIMEOUT_SECS", "1".to_owned());
-    let mut process = Process::start(&variables, &["check"]);
-    assert_eq!(process.ended().await.0, Some(1));
-    let printed = process.log.text();
+    let site = Site::of(discord, Wolkvox::new(format!("https://{address}"))).with("WOLKVOX_TIMEOUT_SECS", "1");
+    let (code, printed) = site.check().await;
+    assert_eq!(code, Some(1));
     let expected = format!("FAIL  Wolkvox: no connection to {address}: nobody answered in time. {FIREWALL}");
     assert!(printed.contains(&expected), "{printed}");
 }

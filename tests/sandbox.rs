@@ -34,7 +34,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use wolkvox_bot::agent::AgentId;
 use wolkvox_bot::app::App;
-use wolkvox_bot::backlog::Backlog;
 use wolkvox_bot::check::{Report, check};
 use wolkvox_bot::config::{Draft, VARIABLES};
 use wolkvox_bot::telemetry::{self, Filter, Format};
@@ -165,8 +164,8 @@ async fn be_the_sandbox() {
 /// The bot, as its own `main` runs it, until standard input ends. The sandbox never writes to that, so it ends when the
 /// sandbox wants it or is gone.
 async fn be_the_bot() {
-    let log = Backlog::start(stdout()).unwrap();
-    let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log.clone());
+    let (log, guard) = telemetry::in_the_background(stdout());
+    let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log);
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let mut input = Receiver::from_owned_fd(stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
     let config = Draft::from_lookup(|name| std::env::var(name).ok()).finish().unwrap();
@@ -174,7 +173,7 @@ async fn be_the_bot() {
         let _ = input.read(&mut [0]).await;
     });
     let ended = ended.await;
-    let _ = log.finish();
+    drop(guard);
     ended.unwrap();
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::process::Command;
 use wolkvox_bot::app::RunError;
 use wolkvox_bot::config::Config;
 use wolkvox_bot::discord::GatewayError;
 
-use crate::support::bot::{Process, World, binary, check_secrets, check_stand_ins, held_call, variables};
-use crate::support::discord::{Discord, Fate, Order, second_supervisor, supervisor};
-use crate::support::wolkvox::{self, SUCCESS, Wolkvox};
+use crate::support::bot::{Site, World};
+use crate::support::discord::{Fate, Order, TOKEN, supervisor};
+use crate::support::shim;
+use crate::support::wolkvox::{self, SUCCESS};
 
 const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.";
 
@@ -91,98 +91,129 @@ async fn a_result_is_delivered_although_the_bots_token_was_reset_during_the_call
 #[tokio::test]
 async fn sigterm_and_sigint_end_the_process_with_0() {
     for signal in ["TERM", "INT"] {
-        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-        let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
-        let (command, held) = process.runs(held_call(&discord, &wolkvox)).await;
+        let site = Site::new().await;
+        let mut process = site.start();
+        let (command, held) = process.runs(site.held_call()).await;
         process.signal(signal);
         process.runs_until_logged("stopping").await;
         held.notify_one();
-        assert!(discord.reply(command).await.starts_with(SUCCESS));
+        assert!(site.discord.reply(command).await.starts_with(SUCCESS));
         assert_eq!(process.ended().await, (Some(0), String::new()));
-        check_stand_ins(&discord, &wolkvox);
-        check_secrets(&process.log.text());
+        site.settle(&process);
     }
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once_with_an_error() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
-    let _held = process.runs(held_call(&discord, &wolkvox)).await;
+    let site = Site::new().await;
+    let mut process = site.start();
+    let _held = process.runs(site.held_call()).await;
     process.signal("TERM");
     process.runs_until_logged("stopping").await;
     process.signal("TERM");
     assert_eq!(process.ended().await.0, Some(130));
+    assert!(process.log.text().contains("ended at once by a second signal"), "the log is written to its end");
 }
 
 #[tokio::test]
 async fn a_hangup_stops_it_as_well_and_a_second_one_makes_no_haste() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
-    discord.until_ready(1).await;
-    let held = wolkvox.hold();
-    let command = discord.mute(&supervisor(), 1001);
-    wolkvox.until_requests(1).await;
+    let site = Site::new().await;
+    let mut process = site.start();
+    let (command, held) = process.runs(site.held_call()).await;
     process.signal("HUP");
     process.log.until_contains("stopping").await;
     process.signal("HUP");
     held.notify_one();
-    assert!(discord.reply(command).await.starts_with(SUCCESS));
+    assert!(site.discord.reply(command).await.starts_with(SUCCESS));
     assert_eq!(process.ended().await, (Some(0), String::new()));
-    check_stand_ins(&discord, &wolkvox);
+    site.settle(&process);
 }
 
 #[tokio::test]
 async fn under_nohup_a_hangup_is_still_ignored() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let mut nohup = Command::new("/bin/sh");
-    nohup.args(["-c", "trap '' HUP; exec \"$0\"", binary()]);
-    let mut process = Process::spawn(nohup, &variables(&discord, &wolkvox));
-    discord.until_ready(1).await;
+    let site = Site::new().await;
+    let mut process = site.start_through("trap '' HUP; exec \"$0\"");
+    process.runs(site.discord.until_ready(1)).await;
     process.signal("HUP");
-    assert!(discord.reply(discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
+    assert!(site.discord.reply(site.discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
     assert!(!process.log.text().contains("stopping"));
-    process.signal("TERM");
-    assert_eq!(process.ended().await, (Some(0), String::new()));
+    site.stop(&mut process).await;
 }
 
 #[tokio::test]
 async fn one_signal_ends_it_though_nobody_reads_what_it_prints() {
     for both in [false, true] {
-        let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-        let mut variables = variables(&discord, &wolkvox);
-        variables.insert("RUST_LOG", "trace".to_owned());
-        let (mut process, unread) = Process::start_unread(&variables, &[], both);
-        discord.until_ready(1).await;
-        discord.flood(20).await;
-        assert!(discord.reply(discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
+        let site = Site::new().await.with("RUST_LOG", "trace");
+        let (mut process, unread) = site.start_unread(both);
+        process.runs(site.discord.until_ready(1)).await;
+        process.runs(site.discord.flood(25)).await;
+        assert!(site.discord.reply(site.discord.mute(&supervisor(), 1001)).await.starts_with(SUCCESS));
         process.signal("TERM");
         let (code, told) = process.ended().await;
         assert_eq!(code, Some(0));
-        assert_eq!(told.ends_with(" records of the log could not be written\n"), !both, "{told}");
+        assert_eq!(told.ends_with(" lines of the log were dropped, since nobody read it in time\n"), !both, "{told}");
         drop(unread);
-        check_stand_ins(&discord, &wolkvox);
+        site.settle(&process);
     }
 }
 
 #[tokio::test]
 async fn an_error_ends_it_though_nobody_reads_what_it_prints() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let (mut process, unread) = Process::start_unread(&variables(&discord, &wolkvox), &[], true);
-    discord.until_ready(1).await;
-    discord.order(|| Order::Close(4004));
+    let site = Site::new().await;
+    let (mut process, unread) = site.start_unread(true);
+    process.runs(site.discord.until_ready(1)).await;
+    site.discord.order(|| Order::Close(4004));
     assert_eq!(process.ended().await.0, Some(2));
     drop(unread);
 }
 
 #[tokio::test]
 async fn a_signal_while_discord_is_down_at_start_ends_it_too() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    discord.state(|state| state.other_fates.extend(vec![Fate::Refuse(503, 0); 100]));
-    let mut process = Process::start(&variables(&discord, &wolkvox), &[]);
+    let site = Site::new().await;
+    site.discord.state(|state| state.other_fates.extend(vec![Fate::Refuse(503, 0); 100]));
+    let mut process = site.start();
     process.runs_until_logged("trying again").await;
     process.signal("TERM");
     assert_eq!(process.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn where_no_thread_can_be_made_it_says_so_and_ends() {
+    // As Docker before 20.10.10 answers to what is newer than itself.
+    const NO_THREADS: &str = "int pthread_create(void *t, void *a, void *f, void *x) { return 1; }";
+
+    let mut site = Site::new().await;
+    let library = shim(&site.folder, NO_THREADS);
+    site.set("LD_PRELOAD", &library);
+    for (token, language, told) in [
+        (TOKEN, "C", "wolkvox-bot: the system does not let it start: Operation not permitted (os error 1)\n"),
+        ("", "es_CO", "wolkvox-bot: el sistema no lo deja iniciar: Operation not permitted (os error 1)\n"),
+    ] {
+        site.set("DISCORD_TOKEN", token);
+        site.set("LANG", language);
+        for arguments in [&[][..], &["check"]] {
+            assert_eq!(site.run(arguments).ended().await, (Some(1), told.to_owned()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_that_may_not_grow_are_as_a_full_disk_and_end_nothing() {
+    let site = Site::new().await;
+    let mut process = site.start_through("ulimit -f 200; exec \"$0\"");
+    process.runs(site.discord.until_ready(1)).await;
+    for agent in 1001..1061 {
+        let reply = site.discord.reply(site.discord.mute(&supervisor(), agent));
+        let reply = process.runs(reply).await;
+        // A command of which the file has the beginning alone is not sent.
+        let is_true = match site.wolkvox.toggles(agent) {
+            0 => reply.starts_with("**Not sent:**"),
+            toggles => toggles == 1 && reply.starts_with(SUCCESS),
+        };
+        assert!(is_true, "{reply}");
+    }
+    process.runs_until_logged("STATE_FILE").await;
+    site.stop(&mut process).await;
 }
 
 #[tokio::test]
@@ -201,24 +232,6 @@ async fn a_panic_before_the_call_is_answered_and_takes_nobody_along() {
         assert_eq!(world.log.outcome(broken).await, "not_sent");
         assert_eq!(world.wolkvox.toggles(1002), 0);
     })
-    .await;
-}
-
-#[tokio::test]
-async fn a_panic_before_the_first_answer_leaves_no_toggle_that_others_are_asked_about() {
-    let folder = crate::support::Folder::new();
-    World::run_with(
-        |config| config.state_file = Some(folder.join("record.db")),
-        async |world| {
-            world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(503, 0)));
-            world.trap.set("a first answer failed");
-            let broken = world.discord.mute(&supervisor(), 1001);
-            let text = world.discord.reply(broken).await;
-            assert!(text.starts_with("**Not sent:** something broke in the bot."), "{text}");
-            let text = world.discord.reply(world.discord.mute(&second_supervisor(), 1001)).await;
-            assert!(text.starts_with(SUCCESS), "{text}");
-        },
-    )
     .await;
 }
 
@@ -246,7 +259,7 @@ async fn a_panic_while_the_result_is_told_is_answered_too_and_with_that_result()
         assert_eq!(world.log.outcome(broken).await, "done");
         // The result was told, and Discord's answer to that was lost.
         world.discord.state(|state| state.edit_fates.push_back(Fate::CutAfter));
-        world.trap.set("the result could not be delivered");
+        world.trap.set("the outcome could not be delivered");
         let broken = world.discord.mute(&supervisor(), 1003);
         world.discord.until("it is told again", |state| state.interactions[&broken].edits == 2).await;
         let told = world.discord.interaction(broken).history;
@@ -283,8 +296,24 @@ async fn a_first_answer_that_stays_silent_does_not_keep_it_from_stopping() {
         world.discord.until("it is being answered", |state| state.first_answer_fates.len() < 10).await;
         world.bot.shut_down();
         world.bot.ended().await.unwrap();
-        let told = world.log.lines().into_iter().find(|line| line.contains("left unanswered")).unwrap();
-        assert!(told.contains(&command.to_string()), "{told}");
+        assert_eq!(world.log.outcome(command).await, "unacknowledged");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_that_comes_while_it_stops_is_told_that_the_bot_restarts() {
+    World::run(async |world| {
+        let (first, held) = world.held_call().await;
+        world.bot.shut_down();
+        world.log.until_contains("stopping").await;
+        let late = world.discord.mute(&supervisor(), 1002);
+        let reply = world.discord.finished(late).await;
+        assert!(reply.text().unwrap().starts_with(RESTARTING) && reply.private());
+        assert_eq!(world.log.outcome(late).await, "not_sent");
+        held.notify_one();
+        assert!(world.discord.reply(first).await.starts_with(SUCCESS));
+        assert_eq!(world.wolkvox.toggles(1002), 0);
     })
     .await;
 }

@@ -1,14 +1,13 @@
 //! Certificates are verified against the authorities of the system: here, of `SSL_CERT_FILE`. One that does not hold
-//! is told in words that say what to mend.
+//! is told in words that say what to fix.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use wolkvox_bot::net::BaseUrl;
 
-use crate::support::bot::{Process, World, check_secrets, variables};
+use crate::support::bot::{Site, World, check_secrets};
 use crate::support::discord::{Discord, supervisor};
 use crate::support::tls::{Authority, acceptor, authority, file};
 use crate::support::wolkvox::{SUCCESS, Wolkvox};
@@ -35,27 +34,13 @@ async fn old_server() -> String {
 
 /// What a supervisor reads when the bot trusts `trusted`, and the log.
 async fn reply(trusted: &Authority, wolkvox: &Wolkvox) -> (String, String) {
-    let discord = Discord::start().await;
-    let mut variables = variables(&discord, wolkvox);
-    let path = file(trusted);
-    variables.insert("SSL_CERT_FILE", path.to_str().unwrap().to_owned());
-    variables.insert("RUST_LOG", "trace".to_owned());
-    let mut process = Process::start(&variables, &[]);
-    let told = async {
-        discord.until_ready(1).await;
-        discord.reply(discord.mute(&supervisor(), 1001)).await
-    };
-    let reply = process.runs(told).await;
+    let site = Site::of(Discord::start().await, wolkvox.clone()).with("RUST_LOG", "trace");
+    let authorities = file(&site.folder, &[trusted]);
+    let site = site.with("SSL_CERT_FILE", &authorities);
+    let mut process = site.connected(1).await;
+    let reply = process.runs(site.discord.reply(site.discord.mute(&supervisor(), 1001))).await;
     check_secrets(&process.log.text());
-    std::fs::remove_file(path).unwrap();
     (reply, process.log.text())
-}
-
-/// What `check` prints with these variables.
-async fn check(variables: &HashMap<&'static str, String>) -> String {
-    let mut process = Process::start(variables, &["check"]);
-    assert_eq!(process.ended().await.0, Some(1));
-    process.log.text()
 }
 
 #[tokio::test]
@@ -89,33 +74,49 @@ async fn with_a_certificate_that_is_not_trusted_nothing_is_sent() {
 #[tokio::test]
 async fn check_says_in_words_what_is_wrong_with_a_certificate() {
     let (ours, theirs) = (authority("Ours"), authority("Theirs"));
-    let path = file(&ours);
     let untrusted = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;
     let misnamed = Wolkvox::behind_tls("localhost", acceptor(Some(&ours), &["elsewhere.example"], false)).await;
     let expired = Wolkvox::behind_tls("localhost", acceptor(Some(&ours), &["localhost"], true)).await;
     let old = Wolkvox::new(old_server().await);
     for (wolkvox, words) in [(untrusted, AUTHORITY), (misnamed, HOST), (expired, EXPIRED), (old, TOO_OLD)] {
-        let discord = Discord::start().await;
-        let mut variables = variables(&discord, &wolkvox);
-        variables.insert("SSL_CERT_FILE", path.to_str().unwrap().to_owned());
-        let told = check(&variables).await;
-        let line = told.lines().find(|line| line.contains("Wolkvox")).unwrap();
+        let site = Site::of(Discord::start().await, wolkvox);
+        let authorities = file(&site.folder, &[&ours]);
+        let (code, told) = site.with("SSL_CERT_FILE", &authorities).check().await;
+        assert_eq!(code, Some(1));
+        let line = told.lines().find(|line| line.starts_with("FAIL  Wolkvox")).unwrap();
         assert!(line.contains(words) && line.contains("SSL_CERT_FILE"), "{words}: {line}");
         assert!(!line.contains("internet"), "{line}");
     }
-    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_lacks_an_authority_is_told_with_the_command_that_makes_one_with_all() {
+    let (public, companys) = (authority("Public"), authority("Company's"));
+    let discord = Discord::behind_tls("localhost", "localhost", acceptor(Some(&public), &["localhost"], false)).await;
+    let wolkvox = Wolkvox::behind_tls("localhost", acceptor(Some(&companys), &["localhost"], false)).await;
+    let mut site = Site::of(discord, wolkvox);
+    site.set("SSL_CERT_FILE", &file(&site.folder, &[&companys]));
+    for (language, failure) in [("C", "FAIL  Discord"), ("es_CO", "FALLO Discord")] {
+        site.set("LANG", language);
+        let (_, told) = site.check().await;
+        let line = told.lines().find(|line| line.starts_with(failure)).unwrap();
+        assert!(line.contains("cat /etc/ssl/certs/ca-certificates.crt corp.pem > all.pem"), "{line}");
+    }
+    site.set("SSL_CERT_FILE", &file(&site.folder, &[&public, &companys]));
+    let mut process = site.connected(1).await;
+    let reply = site.discord.reply(site.discord.mute(&supervisor(), 1001));
+    assert!(process.runs(reply).await.starts_with(SUCCESS));
 }
 
 #[tokio::test]
 async fn without_any_authority_the_bot_and_check_say_where_to_get_them() {
-    let discord = Discord::start().await;
-    let mut variables = variables(&discord, &Wolkvox::new("https://localhost:1".to_owned()));
-    let nowhere = std::env::temp_dir().join("wolkvox-bot-no-such-file.pem");
-    variables.insert("SSL_CERT_FILE", nowhere.to_str().unwrap().to_owned());
-    let told = check(&variables).await;
+    let site = Site::of(Discord::start().await, Wolkvox::new("https://localhost:1".to_owned()));
+    let nowhere = site.folder.join("no-such-file.pem");
+    let site = site.with("SSL_CERT_FILE", nowhere.to_str().unwrap());
+    let (_, told) = site.check().await;
     assert!(told.contains("FAIL  Wolkvox: no certificate authorities were found on this machine"), "{told}");
     assert!(told.contains("ca-certificates") && told.contains("SSL_CERT_FILE"), "{told}");
-    let (code, told) = Process::start(&variables, &[]).ended().await;
+    let (code, told) = site.start().ended().await;
     assert_eq!(code, Some(2));
     assert!(told.contains("no certificate authorities were found on this machine"), "{told}");
 }

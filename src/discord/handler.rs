@@ -2,33 +2,52 @@
 //! interaction that caused it.
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use serenity::model::id::InteractionId;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::Context;
 use super::interaction::{Interaction, Payload, Request};
-use super::mute::{self, Progress};
+use super::mute::{self, Admitted};
 use crate::clock::Moment;
+use crate::command::{Entry, Interruption};
 
 /// How many interactions are remembered, to recognise one that Discord delivers again after a resume.
 const REMEMBERED: usize = 1024;
+/// How many keystrokes are answered at once. More are dropped, so that they keep no command from being answered.
+const SUGGESTIONS: usize = 8;
 
 /// Handles interactions.
 pub struct Handler {
     context: Arc<Context>,
-    /// The commands under way.
+    /// The commands in progress.
     tasks: TaskTracker,
     seen: Mutex<BTreeSet<InteractionId>>,
+    suggestions: Arc<Semaphore>,
+    /// Whether the log was told of interactions of other servers.
+    told_of_others: AtomicBool,
 }
 
 impl Handler {
-    /// A handler whose commands are counted in `tasks`.
+    /// A handler whose commands are counted in `tasks`. It begins with telling the persons that an earlier process left.
     pub fn new(context: Arc<Context>, tasks: TaskTracker) -> Self {
-        Self { context, tasks, seen: Mutex::default() }
+        let handler = Self {
+            seen: Mutex::new(context.ledger.ids().into_iter().collect()),
+            context,
+            tasks,
+            suggestions: Arc::new(Semaphore::new(SUGGESTIONS)),
+            told_of_others: AtomicBool::new(false),
+        };
+        for entry in handler.context.ledger.open() {
+            tracing::warn!(interaction_id = %entry.command.callback.id, "recovering a command of a process that ended");
+            handler.tasks.spawn(recover(handler.context.clone(), entry, Interruption::Restart));
+        }
+        handler
     }
 
     /// Begins with an interaction and returns; what has to be waited for happens in a task.
@@ -41,26 +60,49 @@ impl Handler {
                 return;
             }
         };
-        // Keystrokes are many, and do no harm when they come twice.
-        let is_command = !matches!(interaction.request, Request::Suggest(_));
-        if is_command && !self.mark_seen(interaction.callback.id) {
+        if interaction.guild.is_some_and(|guild| guild != self.context.allowlist.guild()) {
+            // A copy with the same token serves that server.
+            if !self.told_of_others.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    server_id = interaction.guild.map(u64::from),
+                    "commands of another server than DISCORD_GUILD_ID names come in and are left alone: the bot was \
+                     invited there too, or another copy runs with the same DISCORD_TOKEN"
+                );
+            }
+        } else if let Request::Suggest(_) = interaction.request {
+            self.suggest(interaction, received);
+        } else if self.mark_seen(interaction.callback.id) {
+            self.command(interaction, received);
+        } else {
             tracing::debug!(interaction_id = %interaction.callback.id, "delivered again, left alone");
-            return;
         }
+    }
+
+    /// Keystrokes are many, and do no harm when they come twice or get no answer.
+    fn suggest(&self, interaction: Interaction, received: Moment) {
+        let Ok(place) = self.suggestions.clone().try_acquire_owned() else { return };
         let context = self.context.clone();
-        let mut task = Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = route(&context, &interaction, received) => {}
-                () = context.end.cancelled() => {
-                    tracing::warn!(interaction_id = %interaction.callback.id, "left unanswered: the bot was stopped");
-                }
+        self.tasks.spawn(async move {
+            let suggest = mute::suggest(&context, &interaction, received);
+            context.end.run_until_cancelled(suggest).await;
+            drop(place);
+        });
+    }
+
+    fn command(&self, interaction: Interaction, received: Moment) {
+        let context = self.context.clone();
+        let interaction_id = interaction.callback.id;
+        // Here, and not in the task: in the order of arrival.
+        let admitted = catch_unwind(AssertUnwindSafe(|| mute::admit(&context, &interaction, received)));
+        let Ok(admitted) = admitted else {
+            return tracing::error!(%interaction_id, "the handler panicked before the command was admitted");
+        };
+        self.tasks.spawn(async move {
+            let ended = carry_out(&context, &interaction, received, admitted);
+            if context.end.run_until_cancelled(ended).await.is_none() {
+                tracing::warn!(%interaction_id, "left unanswered: the bot was stopped");
             }
         });
-        // The first step is made here: commands are checked and queued up in the order in which they arrive.
-        if task.as_mut().now_or_never().is_none() {
-            self.tasks.spawn(task);
-        }
     }
 
     /// Whether this is the first time that the interaction is delivered.
@@ -75,49 +117,28 @@ impl Handler {
     }
 }
 
-/// Looks for processes that died with the same record, and begins to tell their people. Nothing is sent to Wolkvox for
-/// them. What was taken over is told, whoever stops waiting for this.
-pub async fn take_over(context: &Arc<Context>, tasks: &TaskTracker) {
-    let (context, resumed) = (context.clone(), tasks.clone());
-    let taking_over = tasks.spawn(async move {
-        let Context { record, recent_toggles, .. } = &*context;
-        for command in record.take_over_dead(recent_toggles.window()).await.unwrap_or_default() {
-            let (context, interaction_id) = (context.clone(), command.interaction);
-            tracing::warn!(%interaction_id, "left open by a process that ended, told by this one");
-            resumed.spawn(async move {
-                let told = AssertUnwindSafe(mute::resume(&context, command)).catch_unwind();
-                tokio::select! {
-                    biased;
-                    told = told => if told.is_err() {
-                        tracing::error!(%interaction_id, "the answer broke off");
-                    },
-                    // The next start finds it.
-                    () = context.end.cancelled() => {}
-                }
-            });
-        }
-        for command in record.tidy().await.unwrap_or_default() {
-            let interaction_id = command.interaction;
-            tracing::warn!(%interaction_id, "still open after 15 minutes, in which nobody could be told");
-        }
-    });
-    let _ = taking_over.await;
-}
-
-async fn route(context: &Context, interaction: &Interaction, received: Moment) {
-    let progress = Progress::default();
-    let task = async {
-        match &interaction.request {
-            Request::Mute(_) | Request::GoOn(_) => mute::execute(context, interaction, received, &progress).await,
-            Request::Suggest(typed) => mute::suggest(context, interaction, typed, received).await,
-        }
-    };
-    if AssertUnwindSafe(task).catch_unwind().await.is_ok() {
+async fn carry_out(context: &Arc<Context>, interaction: &Interaction, received: Moment, admitted: Admitted) {
+    let number = admitted.number();
+    let carried_out = AssertUnwindSafe(mute::carry_out(context, interaction, received, admitted)).catch_unwind();
+    if carried_out.await.is_ok() {
         return;
     }
-    tracing::error!(interaction_id = %interaction.callback.id, "the command broke off");
-    let told = AssertUnwindSafe(mute::broke_off(context, interaction, received, &progress));
-    if told.catch_unwind().await.is_err() {
-        tracing::error!(interaction_id = %interaction.callback.id, "the answer broke off");
+    tracing::error!(interaction_id = %interaction.callback.id, "the handler panicked");
+    let interrupted = number.and_then(|number| context.ledger.interrupt(number, Interruption::Panic));
+    if let Some((entry, written)) = interrupted {
+        written.stored().await;
+        recover(context.clone(), entry, Interruption::Panic).await;
+    }
+}
+
+/// A panic here leaves the command for the next start.
+async fn recover(context: Arc<Context>, entry: Entry, interruption: Interruption) {
+    let interaction_id = entry.command.callback.id;
+    if !entry.command.is_open() {
+        return;
+    }
+    let recovered = AssertUnwindSafe(mute::recover(&context, entry, interruption)).catch_unwind();
+    if let Some(Err(_)) = context.end.run_until_cancelled(recovered).await {
+        tracing::error!(%interaction_id, "the recovery panicked: the next start tells the person");
     }
 }

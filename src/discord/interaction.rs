@@ -11,6 +11,7 @@ use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId}
 
 use super::command;
 use crate::agent::{AgentId, InvalidAgentId};
+use crate::command::Callback;
 use crate::language::Language;
 
 /// The beginning of the id of the button "go on"; the guarded command's id follows.
@@ -32,31 +33,18 @@ pub(super) struct Interaction {
     pub(super) request: Request,
 }
 
-/// Where the answer goes.
-#[derive(Debug)]
-pub(super) struct Callback {
-    pub(super) id: InteractionId,
-    pub(super) application: ApplicationId,
-    pub(super) token: SecretString,
-}
-
 /// What is asked for.
 ///
 /// When adding a command, such as `/hold`, follow it from its name to its reply:
 /// - `command.rs`: its name and its options; `mod.rs`: the list that is registered; `reply.rs`: its descriptions;
 /// - [`Request`] and its decoding, below, where [`option`] knows one command;
-/// - `handler.rs`: its route, and `mute.rs`: all its steps, of which the call alone is `/mute`'s own. [`Request`] is made
-///   there too, for commands that a dead process left;
-/// - `guard.rs` (`State`, `Question`, `Consent`) and the record (its `Command`; the tables of commands, toggles, last toggles
-///   and questions, in a new step of `MIGRATIONS`): they know an agent and no command, so that they would take one for the
-///   other. The button needs nothing, since its id leads to the question;
+/// - `mute.rs`: all its steps, of which the call alone is `/mute`'s own;
+/// - [`crate::command::Command`] and the ledger's rule, which know an agent and no command, so that they would take one
+///   for the other; the version of the file then grows;
 /// - `wolkvox/mute.rs`: the call. Whatever toggles goes through a `Turn`, which can be used once;
 /// - `reply.rs`: its outcomes, its question, and its line in the audit channel; `audit.rs`: the message;
 /// - `app.rs`, `check.rs`, `rest.rs` and `main.rs`: they name `/mute` where they start, check and explain;
 /// - `tests/`: the stand-ins, its behaviour, `replies.txt`, the sandbox; the table of replies in each README.
-///
-/// The compiler finds what a new field of `Consent`, `record::Command` and `audit::Entry` leads to, but neither the tables
-/// nor a sentence.
 #[derive(Debug)]
 pub(super) enum Request {
     /// `/mute agent_id`

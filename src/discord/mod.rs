@@ -1,6 +1,6 @@
 //! Discord: the gateway that interactions come from, the REST API that answers go to, and what happens between.
 
-mod audit_channel;
+pub mod audit_channel;
 mod command;
 mod gateway;
 mod handler;
@@ -16,9 +16,8 @@ use secrecy::SecretString;
 use serenity::builder::CreateCommand;
 use tokio_util::sync::CancellationToken;
 
-pub use audit_channel::AuditChannel;
 pub use gateway::{Gateway, GatewayError};
-pub use handler::{Handler, take_over};
+pub use handler::Handler;
 pub use interaction::Payload;
 pub use response::Visibility;
 pub use rest::{
@@ -26,12 +25,10 @@ pub use rest::{
 };
 
 use crate::access::Allowlist;
-use crate::backlog::Backlog;
 use crate::directory::Directory;
-use crate::guard::RecentToggles;
+use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::net::{BaseUrl, Proxy};
-use crate::record::Record;
 use crate::wolkvox::Wolkvox;
 
 /// Where Discord is and who the bot is there.
@@ -47,25 +44,13 @@ pub struct Settings {
 
 /// What a command is carried out with.
 pub struct Context {
-    /// Discord's REST API.
     pub rest: Arc<Rest>,
-    /// Wolkvox's API.
     pub wolkvox: Wolkvox,
-    /// Who may use the command.
     pub allowlist: Allowlist,
-    /// Who toggled what lately.
-    pub recent_toggles: Arc<RecentToggles>,
+    pub ledger: Arc<Ledger>,
     /// The agents by name, where that is on.
     pub directory: Option<Arc<Directory>>,
-    /// Who sees the replies.
     pub visibility: Visibility,
-    /// What outlives the process.
-    pub record: Record,
-    /// Where the log waits to be written, if it does.
-    pub log: Option<Backlog>,
-    /// Where toggles are posted too.
-    pub audit_channel: Option<AuditChannel>,
-    /// How long things may take.
     pub limits: Limits,
     /// Cancelled when the bot stops: nothing more is begun.
     pub stop: CancellationToken,

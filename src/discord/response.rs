@@ -12,25 +12,28 @@ use serenity::model::channel::MessageFlags;
 use serenity::model::id::InteractionId;
 use tokio::time::Instant;
 
-use super::interaction::{Callback, go_on_id};
+use super::Context;
+use super::interaction::go_on_id;
 use super::rest::{Rest, RestError};
-use crate::clock::{Deadline, Moment};
+use crate::clock::Moment;
+use crate::command::{Callback, Command};
 use crate::language::Language;
 use crate::limits::Limits;
 use crate::net::{HttpError, error_chain};
 use crate::reply;
-use crate::retry::{Backoff, Persistence, persist, retry};
+use crate::retry::{Backoff, retry};
 
-/// Discord's code for an interaction that has its first answer already: another copy of the bot was faster, or our
-/// own answer arrived although we did not learn of it.
-const ALREADY_ACKNOWLEDGED: u32 = 40060;
 /// Discord's code for a message that is not there: somebody deleted it.
 const UNKNOWN_MESSAGE: u32 = 10008;
 /// After so many times it is taken to be gone for good.
 const DELETED_FOR_GOOD: u32 = 4;
 /// Cloudflare, in front of Discord, asks for pauses of up to an hour and often lifts them much earlier.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
+/// How shortly before its end the last try of a first answer begins, where a longer pause was asked for.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+/// After how long the log warns that a person still waits for an outcome that is known.
+const NOTICEABLE: Duration = Duration::from_secs(30);
 
 /// Who sees the replies. Refusals and questions are always for the invoker alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,22 +43,6 @@ pub enum Visibility {
     Public,
     /// The invoker alone.
     Private,
-}
-
-/// What became of a first answer that was not accepted in time. Whatever it is, nothing may be done for the
-/// interaction.
-#[derive(Debug)]
-pub(super) enum Unacknowledged {
-    /// Discord accepted it, and said so too late.
-    Late,
-    /// Another copy's answer was accepted before. That copy may be acting on it.
-    Elsewhere,
-    /// There is an answer: another copy's, or one of our own tries, whose answer was lost.
-    Somewhere,
-    /// It is not known whether Discord accepted it.
-    Unknown(RestError),
-    /// It was not accepted.
-    Refused(RestError),
 }
 
 /// "Working on it" (a deferred answer). Its visibility is the final one's too.
@@ -86,62 +73,30 @@ fn private_message(text: impl Into<String>) -> CreateInteractionResponseMessage 
     message.allowed_mentions(CreateAllowedMentions::new())
 }
 
-/// Sends the first answer: again after an error, and beside a try that stays silent, until its time is over. `late` is
-/// called when that is so and some try is still open: should that be accepted yet, nothing may be done any more.
+/// Sends the first answer, and retries one try after the other until its time is over. An acceptance that is read later
+/// counts as none.
 ///
 /// # Errors
-/// What is known of the first answer, when it was not accepted in time.
+/// Why it was not accepted, as far as is known.
 pub(super) async fn respond(
     rest: &Rest,
     callback: &Callback,
     response: &impl Serialize,
     received: Moment,
     limits: &Limits,
-    late: impl FnOnce(),
-) -> Result<(), Unacknowledged> {
-    let persistence = Persistence {
-        backoff: BACKOFF,
-        longest_pause: limits.first_answer,
-        silence: limits.silence,
-        last_try: received.deadline(limits.first_answer),
-        patience: limits.late_answer,
-    };
-    let longest = limits.first_answer + limits.late_answer;
-    let mut tries = 0_usize;
-    let mut began = Instant::now();
-    let attempt = |beside_a_silent_one, _: &[RestError]| {
-        if beside_a_silent_one {
-            rest.renew_connections(began);
-        }
-        tries += 1;
-        began = Instant::now();
-        rest.respond(callback, response, limits.silence, longest)
+) -> Result<(), RestError> {
+    let deadline = received.deadline(limits.first_answer);
+    let attempt = || async {
+        let answered = rest.respond(callback, response, deadline.left()).await;
+        if deadline.is_over() { Err(RestError::NoAnswer(HttpError::TimedOut)) } else { answered }
     };
     let again = |error: &RestError| {
         tracing::debug!(interaction_id = %callback.id, "a first answer failed: {}", error_chain(error));
-        error.transient()
+        // The last try begins shortly before the end, however long a pause was asked for.
+        let chance = deadline.left().saturating_sub(LAST_CHANCE);
+        error.transient().filter(|_| !deadline.is_over()).map(|least| least.min(chance))
     };
-    let mut late = Some(late);
-    let mut was_late = false;
-    let accepted = persist(persistence, attempt, again, || {
-        was_late = true;
-        if let Some(late) = late.take() {
-            late();
-        }
-    });
-    let mut errors = match accepted.await {
-        Ok(()) if was_late => return Err(Unacknowledged::Late),
-        Ok(()) => return Ok(()),
-        Err(errors) => errors,
-    };
-    let unanswered = tries > errors.len();
-    let unknown = unanswered || errors.iter().any(RestError::may_have_arrived);
-    Err(if errors.iter().any(|error| error.code() == Some(ALREADY_ACKNOWLEDGED)) {
-        if unknown { Unacknowledged::Somewhere } else { Unacknowledged::Elsewhere }
-    } else {
-        let error = errors.pop().unwrap_or(RestError::NoAnswer(HttpError::TimedOut));
-        if unknown { Unacknowledged::Unknown(error) } else { Unacknowledged::Refused(error) }
-    })
+    retry(BACKOFF, received.after(limits.first_answer), attempt, again).await
 }
 
 /// What is to be told to the person who sees "thinking…".
@@ -153,65 +108,56 @@ pub(super) struct Reply {
     pub(super) own_words: String,
 }
 
-/// Puts the result into the place of "working on it", and repeats that until `deadline`: an edit may be repeated as
-/// often as one likes. Where somebody deleted the message, the result is posted as another one.
+/// Puts the outcome into the place of "working on it", and retries that for as long as the token lives: an edit may be
+/// repeated. Where somebody deleted the message, the outcome is posted as another one.
 ///
 /// # Errors
 /// Why the person was not told.
-pub(super) async fn deliver(
-    rest: &Rest,
-    callback: &Callback,
-    reply: &Reply,
-    visibility: Visibility,
-    deadline: Deadline,
-    limits: &Limits,
-) -> Result<(), RestError> {
-    let persistence = Persistence {
-        backoff: BACKOFF,
-        longest_pause: LONGEST_PAUSE,
-        silence: limits.silence * 2,
-        last_try: deadline,
-        patience: limits.late_answer,
-    };
-    let mut began = Instant::now();
-    let attempt = |beside_a_silent_one, errors: &[RestError]| {
-        if beside_a_silent_one {
-            rest.renew_connections(began);
+pub(super) async fn deliver(context: &Context, command: &Command, reply: &Reply) -> Result<(), RestError> {
+    let (rest, callback) = (&context.rest, &command.callback);
+    let deadline = command.received.after(context.limits.delivery);
+    let began = Instant::now();
+    let (mut backoff, mut text) = (BACKOFF, &reply.text);
+    let (mut deleted, mut warned) = (0, false);
+    loop {
+        let Err(error) = rest.edit_original(callback, &edit(text)).await else { return Ok(()) };
+        let (interaction_id, why) = (callback.id, error_chain(&error));
+        tracing::debug!(%interaction_id, "the outcome could not be delivered: {why}");
+        if !warned && began.elapsed() >= NOTICEABLE {
+            warned = true;
+            tracing::warn!(%interaction_id, "the person still waits for the outcome, which is tried again: {why}");
         }
-        began = Instant::now();
-        let refused = errors.iter().any(|error| error.status() == Some(400));
-        let text = if refused { &reply.own_words } else { &reply.text };
-        async move { rest.edit_original(callback, &edit(text)).await }
-    };
-    let mut deleted = 0;
-    let again = |error: &RestError| {
-        tracing::debug!(interaction_id = %callback.id, "the result could not be delivered: {}", error_chain(error));
+        if error.status() == Some(400) {
+            text = &reply.own_words;
+        }
         deleted += u32::from(error.code() == Some(UNKNOWN_MESSAGE));
-        // A refusal may pass: somebody may have changed what it was about.
-        let hopeless = error.is_void_token() || deleted >= DELETED_FOR_GOOD;
-        (!hopeless).then(|| error.transient().unwrap_or_default())
-    };
-    let errors = match persist(persistence, attempt, again, || {}).await {
-        Ok(()) => return Ok(()),
-        Err(errors) => errors,
-    };
-    let error = errors.into_iter().last().unwrap_or(RestError::NoAnswer(HttpError::TimedOut));
-    if deleted < DELETED_FOR_GOOD || error.is_void_token() {
-        return Err(error);
+        if deleted >= DELETED_FOR_GOOD {
+            return post_below(context, command, reply).await;
+        }
+        // Any other refusal may pass: Discord has called fresh tokens void, and what a message is about may change.
+        let least = error.transient().unwrap_or_default().min(LONGEST_PAUSE);
+        if !backoff.wait(least, deadline).await {
+            return Err(error);
+        }
     }
-    // One message: unlike an edit, it is repeated only where it was plainly not posted.
-    let message = follow_up(&reply.text, visibility);
-    let own_words = follow_up(&reply.own_words, visibility);
-    let mut errors = 0;
-    let attempt = || {
-        errors += 1;
-        rest.follow_up(callback, if errors == 1 { &message } else { &own_words })
-    };
-    let again = |error: &RestError| {
-        let posted = error.is_void_token() || error.may_have_arrived();
-        (!posted).then(|| error.transient().unwrap_or_default().min(LONGEST_PAUSE))
-    };
-    retry(BACKOFF, Instant::now() + deadline.left(), attempt, again, |_, _| {}).await
+}
+
+/// One message: unlike an edit, it is repeated only where it was plainly not posted, and may be yet.
+async fn post_below(context: &Context, command: &Command, reply: &Reply) -> Result<(), RestError> {
+    let deadline = command.received.after(context.limits.delivery);
+    let (mut backoff, mut text) = (BACKOFF, &reply.text);
+    loop {
+        let message = follow_up(text, context.visibility);
+        let Err(error) = context.rest.follow_up(&command.callback, &message).await else { return Ok(()) };
+        if error.status() == Some(400) {
+            text = &reply.own_words;
+        }
+        let is_final = error.may_have_arrived() || error.code() == Some(UNKNOWN_MESSAGE);
+        let least = error.transient().unwrap_or_default().min(LONGEST_PAUSE);
+        if is_final || !backoff.wait(least, deadline).await {
+            return Err(error);
+        }
+    }
 }
 
 pub(super) fn edit(text: &str) -> EditInteractionResponse {

@@ -3,7 +3,6 @@
 //! a 429 comes back with the time to wait.
 
 use crate::language::Localized;
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,22 +19,19 @@ use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::Permissions;
 use serenity::model::channel::{ChannelType, PermissionOverwrite};
 use serenity::model::id::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::interaction::Callback;
 use super::{Settings, command};
+use crate::command::Callback;
 use crate::net::{self, Answer, BaseUrl, ClientError, HttpError, Proxy, Tls};
 
 /// The most that is read of an answer, in bytes. The largest is a server's, with all its roles and emojis.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// How long a connection to Discord is kept unused.
 const KEEP_CONNECTION: Duration = Duration::from_secs(90);
-/// How many first answers are under way at once: a burst of commands would make a connection for each, where these are
-/// enough to answer 200 within their 3 s even from far away.
-const FIRST_ANSWERS_AT_ONCE: usize = 32;
 /// The longest that is waited before Discord is asked again on the way to commands, whatever pause it asked for: it may be
 /// lifted earlier.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -50,7 +46,6 @@ pub struct Rest {
     proxy: Option<Proxy>,
     tls: Tls,
     authorization: HeaderValue,
-    first_answers: Semaphore,
     unanswered: Notify,
     outage: Mutex<Option<Outage>>,
 }
@@ -301,14 +296,12 @@ impl Rest {
         let (base, proxy) = (settings.api.clone(), settings.proxy.clone());
         let client = net::http_client(&base, proxy.as_ref(), tls, net::CONNECT_TIMEOUT, KEEP_CONNECTION)?;
         let client = Mutex::new((client, Instant::now()));
-        let first_answers = Semaphore::new(FIRST_ANSWERS_AT_ONCE);
         Ok(Self {
             client,
             base,
             proxy,
             tls: tls.clone(),
             authorization,
-            first_answers,
             unanswered: Notify::new(),
             outage: Mutex::default(),
         })
@@ -427,7 +420,7 @@ impl Rest {
     }
 
     /// The first answer to an interaction. A late one is refused with the code 10062, a second one with 40060, or at times
-    /// with 10062 too. Only so many are under way at once, of which those that have been silent for `silence` don't count.
+    /// with 10062 too.
     ///
     /// # Errors
     /// When Discord refused it, or did not answer within `timeout`.
@@ -435,21 +428,10 @@ impl Rest {
         &self,
         callback: &Callback,
         response: &impl Serialize,
-        silence: Duration,
         timeout: Duration,
     ) -> Result<(), RestError> {
         let path = format!("/interactions/{}/{}/callback", callback.id, callback.token.expose_secret());
-        let turn = self.first_answers.acquire().await;
-        let exchange = self.execute(self.bare_request(Method::POST, &path).json(response).timeout(timeout));
-        let mut exchange = pin!(exchange);
-        let answer = match tokio::time::timeout(silence, &mut exchange).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                drop(turn);
-                exchange.await
-            }
-        };
-        let answer = self.answers(answer)?;
+        let answer = self.execute(self.bare_request(Method::POST, &path).json(response).timeout(timeout)).await?;
         // Discord has nothing to say to it; a proxy on the way might say anything.
         if answer.status == StatusCode::NO_CONTENT {
             Ok(())

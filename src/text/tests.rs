@@ -10,7 +10,8 @@ use serenity::model::id::{InteractionId, UserId};
 use super::{escape, escape_markdown, one_line, plain_text, truncate, width};
 use crate::agent::AgentId;
 use crate::directory::Name;
-use crate::guard::{Certainty, Conflict};
+use crate::command::Standing;
+use crate::ledger::Conflict;
 use crate::language::Language;
 use crate::outcome::{Done, Outcome, Refusal, Rejected};
 use crate::reply::{self, Agent, MAX_MESSAGE};
@@ -346,7 +347,7 @@ fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
     }
 
     let (command, by, ago) = (InteractionId::new(7), UserId::new(501), Duration::from_secs(3));
-    let conflict = Conflict { command, by, ago, certainty: Certainty::Done };
+    let conflict = Conflict { command, by, ago, standing: Standing::Done };
     let question = reply::guarded(Language::English, agent, &conflict);
     let shown = question.strip_prefix("**Not sent:** <@501> toggled the microphone of agent ").unwrap();
     let shown = shown.strip_suffix(" 3 seconds ago. Going on would reverse that.").unwrap();

@@ -2,20 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, PipeReader, Write as _, pipe};
+use std::io;
 use std::pin::Pin;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing_subscriber::fmt::MakeWriter;
@@ -23,6 +17,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use wolkvox_bot::app::{App, RunError};
 use wolkvox_bot::config::{Config, Draft};
 use wolkvox_bot::telemetry::{self, Format};
+
+pub use super::process::{Process, Site};
 
 use super::discord::{self, Discord};
 use super::wolkvox::{self, Wolkvox};
@@ -185,12 +181,19 @@ enum Life {
 
 impl Bot {
     pub fn start(config: Config) -> Self {
+        let bot = Self { life: RefCell::new(Life::Stopped), shutdown: RefCell::default() };
+        bot.begin(config);
+        bot
+    }
+
+    fn begin(&self, config: Config) {
         let (shutdown, asked) = oneshot::channel::<()>();
         let app = App::build(config).unwrap();
         let task = tokio::spawn(app.run(async {
             let _ = asked.await;
         }));
-        Self { life: RefCell::new(Life::Running(task)), shutdown: RefCell::new(Some(shutdown)) }
+        self.life.replace(Life::Running(task));
+        self.shutdown.replace(Some(shutdown));
     }
 
     pub fn shut_down(&self) {
@@ -286,6 +289,13 @@ impl World {
         world.settle().await;
     }
 
+    /// Starts the bot again, after it ended.
+    pub fn restart(&self, change: impl FnOnce(&mut Config)) {
+        let mut config = draft(&self.discord, &self.wolkvox).finish().unwrap();
+        change(&mut config);
+        self.bot.begin(config);
+    }
+
     pub async fn held_call(&self) -> (u64, Arc<Notify>) {
         held_call(&self.discord, &self.wolkvox).await
     }
@@ -321,145 +331,5 @@ pub fn check_stand_ins(discord: &Discord, wolkvox: &Wolkvox) {
 pub fn check_secrets(log: &str) {
     for secret in [discord::TOKEN, wolkvox::TOKEN, wolkvox::NATIONAL_ID, proxy::PASSWORD, "interaction-token-"] {
         assert!(!log.contains(secret), "{secret} is in the log");
-    }
-}
-
-/// Cargo tells tests where the binary is, but not the sandbox, which shares this file.
-pub fn binary() -> &'static str {
-    let binary = option_env!("CARGO_BIN_EXE_wolkvox-bot");
-    binary.expect("cargo test builds the binary")
-}
-
-/// The binary, in a process of its own.
-pub struct Process {
-    child: Child,
-    pub log: Log,
-    /// Fills the log until standard output ends.
-    stdout: RefCell<Option<JoinHandle<()>>>,
-    stderr: JoinHandle<String>,
-}
-
-impl Process {
-    pub fn start(variables: &HashMap<&'static str, String>, arguments: &[&str]) -> Self {
-        Self::start_in(&std::env::temp_dir(), variables, arguments)
-    }
-
-    pub fn start_in(
-        directory: &std::path::Path,
-        variables: &HashMap<&'static str, String>,
-        arguments: &[&str],
-    ) -> Self {
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(directory);
-        Self::spawn(command, variables)
-    }
-
-    /// With standard output closed by its reader, as by a `head` that has seen enough, and then on a full disk.
-    pub fn start_unprinted(variables: &HashMap<&'static str, String>, arguments: &[&str]) -> [Self; 2] {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let (_, closed) = pipe().unwrap();
-        [closed.into(), full.into()].map(|stdout: Stdio| {
-            let mut command = Command::new(binary());
-            command.args(arguments).current_dir(std::env::temp_dir()).stdout(stdout).stderr(Stdio::piped());
-            Self::spawn_printing(command, variables)
-        })
-    }
-
-    /// A command that becomes the binary, such as one that has a signal ignored before.
-    pub fn spawn(mut command: Command, variables: &HashMap<&'static str, String>) -> Self {
-        let (stdout, writer) = pipe().unwrap();
-        command.stdout(writer).stderr(Stdio::piped());
-        let process = Self::spawn_printing(command, variables);
-        process.read(stdout);
-        process
-    }
-
-    /// Standard output is a pipe that nobody reads and that has room for one short line, no record of a log. So is
-    /// standard error if `both` are to be.
-    pub fn start_unread(
-        variables: &HashMap<&'static str, String>,
-        arguments: &[&str],
-        both: bool,
-    ) -> (Self, PipeReader) {
-        let (stdout, mut writer) = pipe().unwrap();
-        let size = rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
-        writer.write_all("\n".repeat(size - 50).as_bytes()).unwrap();
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(std::env::temp_dir());
-        command.stderr(if both { writer.try_clone().unwrap().into() } else { Stdio::piped() }).stdout(writer);
-        (Self::spawn_printing(command, variables), stdout)
-    }
-
-    /// To standard output and error as the command has them already.
-    fn spawn_printing(mut command: Command, variables: &HashMap<&'static str, String>) -> Self {
-        command.env_clear().envs(variables).stdin(Stdio::null()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let errors = child.stderr.take();
-        let stderr = tokio::spawn(async move {
-            let mut text = String::new();
-            if let Some(mut errors) = errors {
-                let _ = errors.read_to_string(&mut text).await;
-            }
-            text
-        });
-        Self { child, log: Log::default(), stdout: RefCell::default(), stderr }
-    }
-
-    /// Reads standard output into the log, from now on.
-    pub fn read(&self, stdout: PipeReader) {
-        let mut lines = BufReader::new(Receiver::from_owned_fd(stdout.into()).unwrap()).lines();
-        let log = self.log.clone();
-        self.stdout.replace(Some(tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                log.push(line);
-            }
-        })));
-    }
-
-    /// Does something beside the process, and fails at once when the process ends meanwhile.
-    pub async fn runs<T>(&mut self, meanwhile: impl Future<Output = T>) -> T {
-        tokio::select! {
-            biased;
-            done = meanwhile => done,
-            end = self.end() => panic!("the process ended in the middle of the test: {end:?}"),
-        }
-    }
-
-    pub async fn runs_until_logged(&mut self, text: &str) {
-        let log = self.log.clone();
-        self.runs(log.until_contains(text)).await;
-    }
-
-    /// Whether it has not ended, as far as was waited for that.
-    pub fn is_running(&self) -> bool {
-        self.child.id().is_some()
-    }
-
-    pub fn signal(&self, name: &str) {
-        let signal = match name {
-            "TERM" => Signal::TERM,
-            "INT" => Signal::INT,
-            "HUP" => Signal::HUP,
-            "KILL" => Signal::KILL,
-            "STOP" => Signal::STOP,
-            "CONT" => Signal::CONT,
-            _ => panic!("which signal is {name}?"),
-        };
-        let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    pub async fn ended(&mut self) -> (Option<i32>, String) {
-        tokio::time::timeout(Duration::from_secs(60), self.end()).await.expect("the process ends")
-    }
-
-    /// The exit code, and what was printed to standard error. The log is complete then.
-    async fn end(&mut self) -> (Option<i32>, String) {
-        let status = self.child.wait().await.unwrap();
-        if let Some(stdout) = self.stdout.get_mut() {
-            stdout.await.unwrap();
-        }
-        self.stdout.take();
-        (status.code(), (&mut self.stderr).await.unwrap())
     }
 }

@@ -1,13 +1,13 @@
 //! The stand-ins for Discord and Wolkvox, and what starts the bot against them.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by the tests, the sandbox and the benchmark")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "shared by the tests, the sandbox and the benchmark")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test code")]
 
 pub mod bot;
 pub mod discord;
 pub mod floor;
 pub mod http;
-
+pub mod process;
 pub mod proxy;
 pub mod stopwatch;
 pub mod tls;
@@ -15,6 +15,7 @@ pub mod wolkvox;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -42,6 +43,15 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Builds a library in this folder that gets between a process and the C library: what `LD_PRELOAD` is set to.
+pub fn shim(folder: &Path, source: &str) -> String {
+    let (code, library) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&code, source).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &code]).status().unwrap();
+    assert!(built.success());
+    library.to_str().unwrap().to_owned()
 }
 
 /// Waits for something that has to happen; how long it takes does not matter, within reason.

@@ -1,6 +1,6 @@
 //! Certificates for stand-ins behind TLS.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -21,11 +21,11 @@ pub fn authority(name: &str) -> Authority {
     Authority { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
 }
 
-/// Writes an authority's certificate to a file of its own.
-pub fn file(authority: &Authority) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("wolkvox-bot-test-ca-{}.pem", fastrand::u64(..)));
-    std::fs::write(&path, &authority.pem).unwrap();
-    path
+/// A file in this folder with the certificates of all these authorities.
+pub fn file(folder: &Path, authorities: &[&Authority]) -> String {
+    let path = folder.join(format!("{}.pem", fastrand::u64(..)));
+    std::fs::write(&path, authorities.iter().map(|authority| authority.pem.as_str()).collect::<String>()).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 /// What a server shows: a certificate for `names`, signed by itself where there is no issuer.

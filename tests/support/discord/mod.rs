@@ -92,6 +92,8 @@ pub enum Fate {
     Deleted,
     /// Carried out, then a body without end.
     Endless,
+    /// Carried out, and then called unknown (404 with 10062), which Discord does at times.
+    Forget,
     /// Another copy was faster by a hair: its answer is the accepted one.
     AnsweredElsewhere,
 }

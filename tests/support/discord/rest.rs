@@ -110,6 +110,10 @@ impl Discord {
                 carry_out();
                 Answer::Endless
             }
+            Fate::Forget => {
+                carry_out();
+                error(404, 10062, "Unknown interaction")
+            }
             Fate::AnsweredElsewhere => {
                 let id = parts.get(1).and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
                 self.state(|state| {

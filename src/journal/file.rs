@@ -1,0 +1,296 @@
+//! Taking the file: whether it is sound, ours and free, and what is in it.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::command::Entry;
+use crate::language::Localized;
+
+/// The version of the format. What is stored in another way, such as a new variant of an outcome, needs a higher one.
+const VERSION: i64 = 3;
+const SCHEMA: &str = "CREATE TABLE entries (number INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT; PRAGMA user_version = 3";
+/// For its owner alone: the file holds the tokens of interactions in progress.
+const MODE: u32 = 0o600;
+
+/// What `check` says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It can be used, and so many commands are unfinished.
+    Free { unfinished: usize },
+    /// Another process has it, as a running bot does.
+    InUse,
+}
+
+/// Why the file can't be used. Each says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0} is a directory. Name a file in it, such as {0}/wolkvox-bot.db")]
+    Directory(PathBuf),
+    #[error("the folder of {0} does not exist. Create it, or name a file elsewhere")]
+    NoFolder(PathBuf),
+    #[error("{0} is a link to a file that does not exist. Remove the link, or name another file")]
+    DanglingLink(PathBuf),
+    /// The number of the user that the bot runs as.
+    #[error(
+        "user {1} may not write {0} and its folder. Give both to that user (sudo chown -R {1} FOLDER), or name a file \
+         elsewhere"
+    )]
+    NotPermitted(PathBuf, u32),
+    /// It is something else, or damaged. It was not changed.
+    #[error(
+        "{0} is damaged, or not a file of this bot ({1}). It was left as it is: move it away together with {0}-wal, and \
+         the bot begins a new one, or name another file"
+    )]
+    NotOurs(PathBuf, String),
+    #[error(
+        "{0} was written by an older version of the bot, which this one can't read. Move it away together with {0}-wal \
+         while no bot runs, and the bot begins a new one"
+    )]
+    Older(PathBuf),
+    #[error(
+        "{0} was written by a newer version of the bot (its format is {1}, this version knows {VERSION}). Start that \
+         version, or name another file"
+    )]
+    Newer(PathBuf, i64),
+    /// There is no file, and no room for one.
+    #[error("there is no room on the disk for {0}. Free some, or name a file elsewhere")]
+    Full(PathBuf),
+    #[error("{0} can't be used ({1}). See to that, name another file, or set it to off to keep nothing on disk")]
+    Other(PathBuf, String),
+}
+
+impl Localized for OpenError {
+    fn spanish(&self) -> String {
+        match self {
+            Self::Directory(path) => {
+                let path = path.display();
+                format!("{path} es un directorio. Nombra un archivo dentro de él, por ejemplo {path}/wolkvox-bot.db")
+            }
+            Self::NoFolder(path) => {
+                format!("la carpeta de {} no existe. Créala o nombra un archivo en otro lugar", path.display())
+            }
+            Self::DanglingLink(path) => {
+                format!("{} es un enlace a un archivo que no existe. Borra el enlace o nombra otro archivo", path.display())
+            }
+            Self::NotPermitted(path, user) => format!(
+                "el usuario {user} no puede escribir {} y su carpeta. Dale ambos a ese usuario (sudo chown -R {user} \
+                 CARPETA) o nombra un archivo en otro lugar",
+                path.display()
+            ),
+            Self::NotOurs(path, why) => {
+                let path = path.display();
+                format!(
+                    "{path} está dañado o no es un archivo de estado de este bot ({why}). Se dejó como está: muévelo \
+                     junto con {path}-wal, y el bot empieza uno nuevo, o nombra otro archivo"
+                )
+            }
+            Self::Older(path) => {
+                let path = path.display();
+                format!(
+                    "{path} fue escrito por una versión anterior del bot, que esta no puede leer. Muévelo junto con \
+                     {path}-wal mientras ningún bot esté en marcha, y el bot empieza uno nuevo"
+                )
+            }
+            Self::Newer(path, version) => format!(
+                "{} fue escrito por una versión más nueva del bot (su formato es {version}, esta conoce {VERSION}). \
+                 Inicia esa versión o nombra otro archivo",
+                path.display()
+            ),
+            Self::Full(path) => format!(
+                "no hay espacio en el disco para {}. Libera espacio o nombra un archivo en otro lugar",
+                path.display()
+            ),
+            Self::Other(path, why) => format!(
+                "no se puede usar {} ({why}). Corrígelo, nombra otro archivo, o pon off para no guardar nada en disco",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl OpenError {
+    /// Whether it stays until a person does something.
+    pub fn only_a_person_can_mend(&self) -> bool {
+        !matches!(self, Self::Full(_) | Self::Other(..))
+    }
+
+    fn of_system(path: &Path, error: &io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            _ if path.is_dir() => Self::Directory(path),
+            _ if path.is_symlink() && !path.exists() => Self::DanglingLink(path),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Self::NoFolder(path),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::NotPermitted(path, user()),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full(path),
+            _ => Self::Other(path, error.to_string()),
+        }
+    }
+
+    fn of_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::NotOurs(path.to_owned(), error.to_string())
+            }
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                // SQLite says no more of it; the system does.
+                let writable = OpenOptions::new().read(true).write(true).open(path);
+                let error = writable.err().unwrap_or_else(|| ErrorKind::PermissionDenied.into());
+                Self::of_system(path, &error)
+            }
+            Some(ErrorCode::DiskFull) => Self::Full(path.to_owned()),
+            _ => Self::Other(path.to_owned(), error.to_string()),
+        }
+    }
+}
+
+/// The number of the user that this process runs as.
+fn user() -> u32 {
+    fs::metadata("/proc/self").map(|process| process.uid()).unwrap_or_default()
+}
+
+/// Takes the file, which is made if it is not there, with its entries in the order of their numbers. `None` where
+/// another process has it.
+pub(super) fn take(path: &Path) -> Result<Option<(Connection, Vec<Entry>)>, OpenError> {
+    make(path).map_err(|error| OpenError::of_system(path, &error))?;
+    let Some(connection) = not_in_use(path, open(path))? else { return Ok(None) };
+    match not_in_use(path, own(&connection).map_err(TakeError::from))? {
+        None => Ok(None),
+        Some(()) => {
+            let entries = entries(&connection).map_err(|error| OpenError::of_sqlite(path, &error))?;
+            Ok(Some((connection, entries)))
+        }
+    }
+}
+
+/// Looks whether the file can be used, without making one.
+///
+/// # Errors
+/// As for taking it.
+pub fn inspect(path: &Path) -> Result<Status, OpenError> {
+    if !path.try_exists().map_err(|error| OpenError::of_system(path, &error))? {
+        // Whether one can be made only making one tells.
+        make(path).and_then(|()| fs::remove_file(path)).map_err(|error| OpenError::of_system(path, &error))?;
+        return Ok(Status::Free { unfinished: 0 });
+    }
+    Ok(match take(path)? {
+        None => Status::InUse,
+        Some((_, entries)) => {
+            Status::Free { unfinished: entries.iter().filter(|entry| entry.command.is_open()).count() }
+        }
+    })
+}
+
+/// Makes an empty file for this user alone, or makes one that is there private, together with the log beside it.
+fn make(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_file() => {}
+        Err(error) => return Err(error),
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    for file in [path, Path::new(&log)] {
+        // By path: to open and close the file would let go of the lock.
+        match fs::metadata(file) {
+            Ok(file_has) if file_has.mode() & 0o777 != MODE => fs::set_permissions(file, Permissions::from_mode(MODE))?,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn not_in_use<T>(path: &Path, result: Result<T, TakeError>) -> Result<Option<T>, OpenError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(TakeError::NotOurs(error)) => Err(error),
+        Err(TakeError::Sqlite(error)) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(None),
+            _ => Err(OpenError::of_sqlite(path, &error)),
+        },
+    }
+}
+
+/// Why the file was not taken.
+enum TakeError {
+    NotOurs(OpenError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for TakeError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Opens the file and looks whether it is sound and ours. Nothing is written before that is known: the log of a dead
+/// process would otherwise be brought into a damaged file when that is closed.
+fn open(path: &Path) -> Result<Connection, TakeError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::ZERO)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Before anything is read, so that no memory is shared, which not every file system can do.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    if connection.is_readonly("main")? {
+        return Err(TakeError::NotOurs(OpenError::of_system(path, &ErrorKind::PermissionDenied.into())));
+    }
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let path = path.to_owned();
+    let fault = match version {
+        _ if found != "ok" => OpenError::NotOurs(path, found),
+        VERSION => return Ok(connection),
+        0 if tables == 0 => return Ok(connection),
+        1..VERSION => OpenError::Older(path),
+        VERSION.. => OpenError::Newer(path, version),
+        _ => OpenError::NotOurs(path, "it has other tables".to_owned()),
+    };
+    Err(TakeError::NotOurs(fault))
+}
+
+/// Makes the file this process's own. In another order, or with reads alone, two processes would both believe that they
+/// have it.
+fn own(connection: &Connection) -> rusqlite::Result<()> {
+    // Whole pages are written and a row is small. This holds for a new file only.
+    connection.pragma_update(None, "page_size", 1024)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        connection.execute_batch(&format!("BEGIN EXCLUSIVE; {SCHEMA}; COMMIT"))?;
+    }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
+}
+
+/// A row that can't be understood costs no other: it is left where it is, and the log tells of it.
+fn entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = connection.prepare("SELECT number, entry FROM entries ORDER BY number")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+    let mut entries = Vec::new();
+    for row in rows {
+        let (number, entry) = row?;
+        match serde_json::from_str(&entry) {
+            Ok(entry) => entries.push(entry),
+            // Not the error's own words: they may quote the entry.
+            Err(error) => tracing::error!(
+                number,
+                "STATE_FILE: an entry can't be understood ({:?} error at column {}), so the outcome of a command may \
+                 not be told",
+                error.classify(),
+                error.column()
+            ),
+        }
+    }
+    Ok(entries)
+}

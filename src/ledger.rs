@@ -1,0 +1,354 @@
+//! All commands that still matter, in memory, in the order in which they were admitted. Everything is decided here, at
+//! once; the [`Journal`] echoes it for the next process.
+
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serenity::model::id::{InteractionId, UserId};
+use tokio::sync::Notify;
+
+use crate::agent::AgentId;
+use crate::clock::Moment;
+use crate::command::{Command, Entry, Interruption, Phase, Standing};
+use crate::journal::{Journal, Write};
+use crate::outcome::Outcome;
+use crate::reply::{Agent, Before};
+
+/// How many lines may wait for the audit channel.
+const UNPOSTED: usize = 1000;
+
+/// The ledger of one process.
+pub struct Ledger {
+    /// For how long the guard asks after a toggle; zero asks nobody.
+    window: Duration,
+    /// For how long a question can be answered.
+    question: Duration,
+    /// Whether outcomes are posted to an audit channel.
+    posts: bool,
+    journal: Journal,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    last: u64,
+    /// In the order of their numbers.
+    entries: Vec<Entry>,
+}
+
+/// A command's place in the ledger.
+pub struct Ticket {
+    pub number: u64,
+    pub command: Command,
+    /// That it was admitted is being written.
+    pub admitted: Write,
+}
+
+/// Another supervisor's toggle that a command would reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    pub command: InteractionId,
+    pub by: UserId,
+    pub ago: Duration,
+    pub standing: Standing,
+}
+
+/// "Toggle anyway", said to one question.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    pub question: InteractionId,
+    pub agent: Agent,
+    /// The toggle that may be reversed.
+    pub reverses: InteractionId,
+}
+
+/// Why a press of the button does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// It was pressed before.
+    Used,
+    /// Its time is over.
+    Late,
+    /// Somebody else was asked.
+    NotYours,
+    /// This process knows of no such question: it was restarted without a file, or another copy asked.
+    Unasked,
+}
+
+impl Ledger {
+    /// Begins with what an earlier process left in the file. Its commands that nobody carries out any more are decided.
+    pub fn new(journal: Journal, left: Vec<Entry>, (window, question): (Duration, Duration), posts: bool) -> Self {
+        let state = Mutex::new(State { last: left.last().map_or(0, |last| last.number), entries: left });
+        let ledger = Self { window, question, posts, journal, state, changed: Notify::new() };
+        let numbers: Vec<u64> = ledger.state().entries.iter().map(|entry| entry.number).collect();
+        numbers.into_iter().for_each(|number| drop(ledger.interrupt(number, Interruption::Restart)));
+        ledger.tidy();
+        ledger
+    }
+
+    /// The commands whose persons may be waiting, with their outcomes where these are known.
+    pub fn open(&self) -> Vec<Entry> {
+        self.state().entries.iter().filter(|entry| entry.command.is_open()).cloned().collect()
+    }
+
+    /// The ids of all commands.
+    pub fn ids(&self) -> Vec<InteractionId> {
+        self.state().entries.iter().map(|entry| entry.command.callback.id).collect()
+    }
+
+    /// Whether the next process finds what this one leaves.
+    pub fn outlives_the_process(&self) -> bool {
+        self.journal.is_on()
+    }
+
+    /// Lets go of the file.
+    pub async fn close(&self) {
+        self.journal.close().await;
+    }
+
+    /// What a press of the button under a question consents to.
+    ///
+    /// # Errors
+    /// Why it consents to nothing.
+    pub fn consent(&self, question: InteractionId, by: UserId) -> Result<Consent, Stale> {
+        let state = self.state();
+        let entry = state.entries.iter().rev().find(|entry| entry.command.callback.id == question);
+        let Some((Phase::Asked { about, answered }, command)) = entry.map(|entry| (&entry.phase, &entry.command)) else {
+            return Err(Stale::Unasked);
+        };
+        if command.user_id != by {
+            Err(Stale::NotYours)
+        } else if answered.is_some() {
+            Err(Stale::Used)
+        } else if command.received.elapsed() >= self.question {
+            Err(Stale::Late)
+        } else {
+            Ok(Consent { question, agent: command.agent.clone(), reverses: *about })
+        }
+    }
+
+    /// Admits a command: its toggle counts from now on. Where another supervisor's toggle stands in the way, and no
+    /// consent names it, the command becomes a question instead.
+    pub fn admit(&self, mut command: Command, consent: Option<&Consent>) -> (Ticket, Option<Conflict>) {
+        self.tidy();
+        let mut state = self.state();
+        let conflict = state.conflict(&command, self.window).filter(|conflict| {
+            let reverses = consent.map(|consent| consent.reverses);
+            reverses != Some(conflict.command)
+        });
+        let phase = match conflict {
+            Some(Conflict { command: about, .. }) => Phase::Asked { about, answered: None },
+            None => Phase::Answering,
+        };
+        state.last += 1;
+        let number = state.last;
+        let mut entry = Entry { number, command: command.clone(), phase };
+        if conflict.is_some() {
+            // A question is a whole message: there is nothing to tell later.
+            entry.command.callback.token = SecretString::from("");
+        }
+        command.answers = consent.map(|consent| consent.question);
+        entry.command.answers = command.answers;
+        let answered = command.answers.and_then(|question| state.answer(question, [None, Some(command.callback.id)]));
+        let admitted = match &answered {
+            Some(question) => self.journal.put(&[question, &entry]),
+            None => self.journal.put(&[&entry]),
+        };
+        state.entries.push(entry);
+        (Ticket { number, command, admitted }, conflict)
+    }
+
+    /// The next phase begins once it is written.
+    pub fn advance(&self, number: u64, phase: Phase) -> Write {
+        let entry = self.state().change(number, |entry| entry.phase = phase);
+        entry.map_or(Write::unneeded(), |entry| self.journal.put(&[&entry]))
+    }
+
+    /// The outcome is known. What is written has to be waited for before anybody is told. Where the outcome is "done",
+    /// returns the toggle before it, if that is certain.
+    pub fn decide(&self, number: u64, outcome: Outcome) -> (Write, Option<Before>) {
+        let mut state = self.state();
+        let posted = !(self.posts && outcome.may_have_toggled() && state.unposted() < UNPOSTED);
+        if posted && self.posts && outcome.may_have_toggled() {
+            tracing::warn!("a toggle is not posted to AUDIT_CHANNEL_ID: too many lines are waiting");
+        }
+        let is_done = matches!(outcome, Outcome::Done(_));
+        let decided = Phase::Decided { outcome, at: Moment::now(), posted };
+        let Some(entry) = state.change(number, |entry| entry.phase = decided) else {
+            return (Write::unneeded(), None);
+        };
+        let before = is_done.then(|| state.before(&entry)).flatten();
+        let write = self.put(&mut state, &entry);
+        self.changed.notify_waiters();
+        (write, before)
+    }
+
+    /// The first answer was not accepted, so nothing is sent from here.
+    pub fn leave(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(entry) = state.change(number, |_| {}) {
+            self.put(&mut state, &entry);
+        }
+    }
+
+    /// Nobody carries the command out any more: it is decided, unless it was. Returns it as it is then.
+    pub fn interrupt(&self, number: u64, interruption: Interruption) -> Option<(Entry, Write)> {
+        let mut state = self.state();
+        let entry = state.change(number, |entry| entry.interrupt(interruption, self.posts))?;
+        let write = self.put(&mut state, &entry);
+        self.changed.notify_waiters();
+        Some((entry, write))
+    }
+
+    /// Writes an entry. The question that it answers is open again if nothing was sent from here.
+    fn put(&self, state: &mut State, entry: &Entry) -> Write {
+        let question = entry.command.answers.filter(|_| entry.phase.is_unsent());
+        match question.and_then(|question| state.answer(question, [Some(entry.command.callback.id), None])) {
+            Some(question) => self.journal.put(&[&question, entry]),
+            None => self.journal.put(&[entry]),
+        }
+    }
+
+    /// There is nobody to tell any more.
+    pub fn told(&self, number: u64) {
+        let told = self.state().change(number, |entry| entry.command.callback.token = SecretString::from(""));
+        self.echo(told);
+    }
+
+    /// The commands that the audit channel is owed a line of, in order. Waits until there is one.
+    pub async fn unposted(&self) -> Vec<Entry> {
+        self.wait_until(|state| {
+            let unposted: Vec<Entry> = state.entries.iter().filter(|entry| entry.is_unposted()).cloned().collect();
+            (!unposted.is_empty()).then_some(unposted)
+        })
+        .await
+    }
+
+    /// Waits until the audit channel is owed nothing.
+    pub async fn all_posted(&self) {
+        self.wait_until(|state| (state.unposted() == 0).then_some(())).await;
+    }
+
+    /// How many lines the audit channel is owed.
+    pub fn lines_owed(&self) -> usize {
+        self.state().unposted()
+    }
+
+    async fn wait_until<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = look(&self.state()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// The audit channel has the line, or never will.
+    pub fn posted(&self, number: u64) {
+        let entry = self.state().change(number, |entry| {
+            if let Phase::Decided { posted, .. } = &mut entry.phase {
+                *posted = true;
+            }
+        });
+        self.changed.notify_waiters();
+        self.echo(entry);
+    }
+
+    /// Writes what has changed, unless it matters to nobody any more.
+    fn echo(&self, changed: Option<Entry>) {
+        if let Some(entry) = changed {
+            let gone = self.tidy();
+            if !gone.contains(&entry.number) {
+                self.journal.put(&[&entry]);
+            }
+        }
+    }
+
+    /// Removes the entries that matter to nobody any more; returns their numbers.
+    fn tidy(&self) -> HashSet<u64> {
+        let mut state = self.state();
+        let mut later: HashMap<AgentId, &Entry> = HashMap::new();
+        let mut gone = HashSet::new();
+        for entry in state.entries.iter().rev() {
+            let agent = entry.command.agent.id;
+            if !entry.matters(later.get(&agent).copied(), self.window, self.question) {
+                gone.insert(entry.number);
+            }
+            if entry.is_done() {
+                later.entry(agent).or_insert(entry);
+            }
+        }
+        if !gone.is_empty() {
+            state.entries.retain(|entry| !gone.contains(&entry.number));
+            self.journal.forget(gone.iter().copied());
+        }
+        gone
+    }
+
+    /// No panic happens while the state is held, and if one did, the state would still be whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Changes an entry; returns it as it is then.
+    fn change(&mut self, number: u64, change: impl FnOnce(&mut Entry)) -> Option<Entry> {
+        let entry = self.entries.iter_mut().rev().find(|entry| entry.number == number)?;
+        change(entry);
+        Some(entry.clone())
+    }
+
+    /// Another supervisor's toggle that a command would reverse. The latest one that counts decides: one's own may be
+    /// reversed without a question.
+    fn conflict(&self, command: &Command, window: Duration) -> Option<Conflict> {
+        let of_agent = self.entries.iter().rev().filter(|entry| entry.command.agent.id == command.agent.id);
+        let (latest, standing) = of_agent.filter_map(|entry| Some((entry, entry.counts(window)?))).next()?;
+        let by = latest.command.user_id;
+        let conflict = Conflict { command: latest.command.callback.id, by, ago: latest.at().elapsed(), standing };
+        (by != command.user_id).then_some(conflict)
+    }
+
+    /// Changes the answer to a question from one press to another, if it is the first one; returns the question then.
+    fn answer(
+        &mut self,
+        question: InteractionId,
+        [before, now]: [Option<InteractionId>; 2],
+    ) -> Option<Entry> {
+        let entry = self.entries.iter_mut().rev().find(|entry| entry.command.callback.id == question)?;
+        match &mut entry.phase {
+            Phase::Asked { answered, .. } if *answered == before => *answered = now,
+            _ => return None,
+        }
+        Some(entry.clone())
+    }
+
+    /// The toggle before one that was done, if it is certain that none lies between.
+    fn before(&self, done: &Entry) -> Option<Before> {
+        let others = || self.entries.iter().filter(|other| other.number != done.number);
+        let of_agent = || others().filter(|other| other.command.agent.id == done.command.agent.id);
+        let last = of_agent().rfind(|other| other.may_be_named())?;
+        let is_last = of_agent().all(|other| last.is_surely_the_last_beside(other));
+        is_last.then(|| Before { by: last.command.user_id.get(), at: last.at().unix_seconds() })
+    }
+
+    fn unposted(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.is_unposted()).count()
+    }
+}
+
+impl Entry {
+    /// Decides a command that nobody carries out any more.
+    fn interrupt(&mut self, interruption: Interruption, posts: bool) {
+        if let Some(outcome) = self.phase.verdict(interruption) {
+            let posted = !(posts && outcome.may_have_toggled());
+            self.phase = Phase::Decided { outcome, at: Moment::now(), posted };
+        }
+    }
+}

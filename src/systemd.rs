@@ -1,0 +1,60 @@
+//! Tells systemd what the bot is doing (`Type=notify`, sd_notify(3)).
+//!
+//! The crate sd-notify blocks while nobody reads, and takes an abstract socket's name for a path.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{self, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::net::UnixDatagram;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::app::State;
+
+/// After how long without Discord the bot counts as started, so that `systemctl start` does not hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells each state, until the bot has ended. `socket` is what `NOTIFY_SOCKET` names. While systemd does not read, only
+/// this waits.
+pub async fn tell(socket: &OsStr, mut state: watch::Receiver<State>) {
+    let socket = match connect(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
+    };
+    let mut patience = pin!(sleep(PATIENCE));
+    let mut is_patient = true;
+    loop {
+        let now = *state.borrow_and_update();
+        let told: &[u8] = match now {
+            State::Starting if is_patient => b"STATUS=Connecting to Discord",
+            State::Starting => b"READY=1\nSTATUS=Connecting to Discord, which was not reached so far",
+            State::Standby => {
+                b"READY=1\nSTATUS=Standby: another process has the state file, this one takes over when it ends"
+            }
+            State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
+            State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
+            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",
+        };
+        let _ = socket.send(told).await;
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            () = &mut patience, if is_patient && now == State::Starting => is_patient = false,
+        }
+    }
+}
+
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(name)?,
+    };
+    let socket = net::UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    UnixDatagram::from_std(socket)
+}
