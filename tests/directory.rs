@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::time::{Instant, pause, resume};
 
 use crate::support::bot::World;
-use crate::support::discord::{self, Actor, stranger, supervisor};
+use crate::support::discord::{Actor, stranger, supervisor};
 use crate::support::http::Answer;
 use crate::support::wolkvox::{NATIONAL_ID, SUCCESS, listing};
 
@@ -114,8 +114,7 @@ async fn replies_name_the_agent_where_the_name_is_known() {
 async fn nobody_else_gets_suggestions_or_causes_a_call() {
     World::run(async |world| {
         let direct = Actor { guild: None, ..supervisor() };
-        let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
-        for actor in [stranger(), direct, elsewhere] {
+        for actor in [stranger(), direct] {
             assert_eq!(choices(world, &actor, "a").await, Vec::<Value>::new());
         }
         assert_eq!(world.wolkvox.state(|state| state.listings), 0);
