@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_invisible;
+
 /// An agent's extension number, as Wolkvox's `agent_id` takes it: 1 to 9,999,999,999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
@@ -15,12 +17,18 @@ pub struct AgentId(u64);
 pub struct InvalidAgentId;
 
 impl AgentId {
-    /// The smallest number; Discord's client enforces it too, as the option's `min_value`.
+    /// Discord's client enforces it too, as the option's `min_value`.
     pub const MIN: u64 = 1;
-    /// The largest number; Discord's client enforces it too, as the option's `max_value`.
+    /// Discord's client enforces it too, as the option's `max_value`.
     pub const MAX: u64 = 9_999_999_999;
 
-    /// The number itself.
+    /// The number that a person typed: digits alone, with blanks and invisible characters around them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.trim_matches(|char: char| char.is_whitespace() || is_invisible(char));
+        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())??;
+        Self::try_from(number).ok()
+    }
+
     pub fn get(self) -> u64 {
         self.0
     }

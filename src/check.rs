@@ -1,6 +1,7 @@
 //! `wolkvox-bot check`: goes through everything without touching a microphone.
 
 mod discord;
+mod wolkvox;
 
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,9 +13,8 @@ use crate::journal::{self, Status};
 use crate::language::Language;
 use crate::language::Localized as _;
 use crate::net::{BaseUrl, ClientError, Proxy, Tls, error_chain};
-use crate::outcome::Refusal;
 use crate::telemetry::OneLine;
-use crate::wolkvox::{FIREWALL, FIREWALL_IN_SPANISH, InformationError, TokenInfo, Wolkvox};
+use crate::wolkvox::Wolkvox;
 
 /// Prints the findings, one line each.
 pub struct Report<'a> {
@@ -147,7 +147,7 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
     }
     let host = draft.wolkvox.as_ref().map(|settings| settings.base.host()).unwrap_or_default();
     match draft.wolkvox.as_ref().map(|settings| Wolkvox::new(settings, &tls)) {
-        Some(Ok(client)) => wolkvox(client.token_info().await, &host, reached, &mut report)?,
+        Some(Ok(client)) => wolkvox::report(client.token_info().await, &host, reached, &mut report)?,
         Some(Err(error)) => {
             report.fail(format!("Wolkvox: {}.", error_chain(&error)), format!("Wolkvox: {}.", error.spanish()))?
         }
@@ -220,118 +220,5 @@ fn proxy(service: &str, at: Option<(&BaseUrl, &Option<Proxy>)>, report: &mut Rep
             format!("Proxy: {service} is reached directly, because of NO_PROXY or an http address"),
             format!("Proxy: se llega a {service} directamente, por NO_PROXY o una dirección http"),
         )
-    }
-}
-
-/// Wolkvox and its token. The host is named, since `WOLKVOX_API_URL` may be set and forgotten. Where Discord was not
-/// `reached` either, Wolkvox's firewall need not be what is in the way.
-fn wolkvox(
-    info: Result<TokenInfo, InformationError>,
-    host: &str,
-    reached: bool,
-    report: &mut Report<'_>,
-) -> io::Result<()> {
-    let reachable = |report: &mut Report<'_>| {
-        report.ok(format!("Wolkvox: {host} can be reached"), format!("Wolkvox: se puede acceder a {host}"))
-    };
-    match info {
-        Ok(info) => {
-            reachable(report)?;
-            let (english, spanish) = quota(info);
-            report.ok(format!("Wolkvox token: valid{english}"), format!("Token de Wolkvox: válido{spanish}"))
-        }
-        Err(InformationError::Refused(rejected)) => {
-            reachable(report)?;
-            refused(rejected.reason, rejected.code, report)
-        }
-        Err(ref error @ InformationError::NoAnswer(ref why)) if reached && why.may_be_firewall() => report.fail(
-            format!(
-                "Wolkvox: {error}. {FIREWALL}. If it is entered, check WOLKVOX_SERVER (0042 for \
-                 https://wv0042.wolkvox.com), and WOLKVOX_API_URL and HTTPS_PROXY if they are set."
-            ),
-            format!(
-                "Wolkvox: {}. {}. Si ya lo está, revisa WOLKVOX_SERVER (0042 en \
-                 https://wv0042.wolkvox.com), y WOLKVOX_API_URL y HTTPS_PROXY si están definidas.",
-                error.spanish(),
-                FIREWALL_IN_SPANISH
-            ),
-        ),
-        Err(InformationError::NoAnswer(error)) if error.names_its_remedy() => {
-            report.fail(format!("Wolkvox: {error}."), format!("Wolkvox: {}.", error.spanish()))
-        }
-        Err(error @ InformationError::NoAnswer(_)) => report.fail(
-            format!(
-                "Wolkvox: {error}. Check WOLKVOX_SERVER (0042 for https://wv0042.wolkvox.com), WOLKVOX_API_URL and \
-                 HTTPS_PROXY if they are set, and this machine's connection to the internet."
-            ),
-            format!(
-                "Wolkvox: {}. Revisa WOLKVOX_SERVER (0042 en https://wv0042.wolkvox.com), WOLKVOX_API_URL y \
-                 HTTPS_PROXY si están definidas, y la conexión de esta máquina a internet.",
-                error.spanish()
-            ),
-        ),
-        Err(InformationError::Unreadable(status)) => report.fail(
-            format!(
-                "Wolkvox: the answer of {host} (HTTP {status}) can't be read. Check WOLKVOX_SERVER (0042 for \
-                 https://wv0042.wolkvox.com) and WOLKVOX_API_URL if it is set."
-            ),
-            format!(
-                "Wolkvox: no se puede leer la respuesta de {host} (HTTP {status}). Revisa WOLKVOX_SERVER (0042 en \
-                 https://wv0042.wolkvox.com) y WOLKVOX_API_URL si está definida."
-            ),
-        ),
-    }
-}
-
-fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()> {
-    match reason {
-        Refusal::TokenWrong | Refusal::TokenMissing => report.fail(
-            "Wolkvox token: it is wrong, expired or deleted. Copy it again or make a new one in Wolkvox Manager \
-             (\"Configuration\", \"Integrations\", \"Tokens\") and put it into WOLKVOX_TOKEN. If it is right, check \
-             WOLKVOX_SERVER.",
-            "Token de Wolkvox: no es válido, venció o fue eliminado. Cópialo de nuevo o crea otro en Wolkvox Manager \
-             (\"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\") y ponlo en \
-             WOLKVOX_TOKEN. Si es correcto, revisa WOLKVOX_SERVER.",
-        ),
-        Refusal::DailyLimit => report.fail(
-            "Wolkvox token: WOLKVOX_TOKEN is accepted, but the operation's API requests for today are spent. Wait \
-             until tomorrow, or ask Wolkvox for more.",
-            "Token de Wolkvox: Wolkvox acepta WOLKVOX_TOKEN, pero se agotaron las peticiones de hoy de la operación. \
-             Espera hasta mañana o pide más a Wolkvox.",
-        ),
-        Refusal::TokenBusy => report.warn(
-            "Wolkvox token: WOLKVOX_TOKEN is in use by other requests just now, so its quota can't be told. Give the \
-             bot a token of its own.",
-            "Token de Wolkvox: otras peticiones están usando WOLKVOX_TOKEN en este momento, así que no se conoce su \
-             cuota. Dale al bot un token propio.",
-        ),
-        Refusal::Maintenance => report.fail(
-            "Wolkvox token: the server refuses (403), perhaps for maintenance. Try again in some minutes; if it stays \
-             like this, make a new WOLKVOX_TOKEN.",
-            "Token de Wolkvox: el servidor lo rechaza (403), quizás por mantenimiento. Inténtalo en unos minutos; si \
-             continúa, crea un WOLKVOX_TOKEN nuevo.",
-        ),
-        Refusal::Other => report.warn(
-            format!(
-                "Wolkvox token: the server does not tell its quota (code {code}), so WOLKVOX_TOKEN could not be \
-                 checked."
-            ),
-            format!(
-                "Token de Wolkvox: el servidor no informa su cuota (código {code}), así que no se pudo revisar \
-                 WOLKVOX_TOKEN."
-            ),
-        ),
-    }
-}
-
-/// What is left of today's calls, in English and in Spanish.
-fn quota(info: TokenInfo) -> (String, String) {
-    let left = info.left_today.or_else(|| info.limit?.checked_sub(info.used_today?));
-    match (left, info.limit) {
-        (Some(left), Some(limit)) => {
-            (format!(", {left} of {limit} requests left today"), format!(", quedan {left} de {limit} peticiones hoy"))
-        }
-        (Some(left), None) => (format!(", {left} requests left today"), format!(", quedan {left} peticiones hoy")),
-        (None, _) => (String::new(), String::new()),
     }
 }

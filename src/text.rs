@@ -81,6 +81,11 @@ pub(crate) fn is_direction_mark(char: char) -> bool {
     matches!(char, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character is one that nobody sees, such as those that come along when text is copied.
+pub(crate) fn is_invisible(char: char) -> bool {
+    is_direction_mark(char) || matches!(char, '\u{AD}' | '\u{200B}'..='\u{200D}' | '\u{2060}'..='\u{2065}' | '\u{FEFF}')
+}
+
 fn without_controls(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.replace("\r\n", "\n").chars() {

@@ -71,13 +71,90 @@ async fn only_a_plain_success_counts_as_done() {
             (say(403, r#"{"code":"200","error":null,"msg":"ok"}"#), "unknown"),
             (say(204, ""), "unknown"),
             (say(200, "{\"code\":\"200\",\"error\":null,\"msg\":\"\u{0}\"}"), "unknown"),
-            (Fate::Say(200, "application/json", b"{\"code\":\"200\",\"msg\":\"\xFF\xFE\"}".to_vec()), "unknown"),
             (Fate::Say(200, "text/html", b"<!DOCTYPE html><html><body>Login</body></html>".to_vec()), "unknown"),
             (Fate::Say(403, "text/html", b"<html>Forbidden</html>".to_vec()), "unknown"),
             (Fate::Say(502, "text/html", b"<html>Bad gateway</html>".to_vec()), "unknown"),
         ] {
             let shown = format!("{fate:?}");
             assert_eq!(outcome(world, fate).await, expected, "{shown}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_with_a_byte_or_an_escape_that_is_no_character_costs_its_answer_nothing() {
+    World::run(async |world| {
+        for (msg, shown) in [
+            (b"Microphone of Jos\xE9 Pe\xF1a".as_slice(), "Microphone of Jos\u{FFFD} Pe\u{FFFD}a"),
+            (br"Jos\ud83d", "Jos\u{FFFD}"),
+            (br"\uDE00 Jos\uD83D \ud83dx\ud83d\n", "\u{FFFD} Jos\u{FFFD} \u{FFFD}x\u{FFFD}"),
+            (br"Jos\ud83d\ud83d\ude00", "Jos\u{FFFD}😀"),
+            // A backslash that stands for itself begins no escape.
+            (br"Jos \\ud83d", r"Jos \\ud83d"),
+            (br"Jos \\\ud83d", "Jos \\\\\u{FFFD}"),
+        ] {
+            let answer = [br#"{"code":"200","error":null,"msg":""#.as_slice(), msg, br#""}"#].concat();
+            world.wolkvox.next([Fate::Say(200, "application/json", answer)]);
+            let command = world.discord.mute(&supervisor(), 1001);
+            let text = world.discord.reply(command).await;
+            assert_eq!(world.log.outcome(command).await, "done", "{shown}");
+            assert!(text.starts_with(&format!("{shown}\n")), "{text}");
+        }
+        // Nothing is made of a code, of an error or of the text around them.
+        for answer in [
+            b"{\"code\":\"20\xFF\",\"error\":null,\"msg\":\"ok\"}".as_slice(),
+            b"{\"code\":\"200\",\"error\":\"\xFF\",\"msg\":\"ok\"}",
+            b"{\"code\":\"200\",\xFF\"error\":null,\"msg\":\"ok\"}",
+            br#"{"code":"200","error":null,"msg":"ok\ud8"}"#,
+            br#"{"code":"200","error":null,"msg":"ok\u"}"#,
+            br#"{"code":"200","error":null,"msg":"ok\"#,
+        ] {
+            let answer = Fate::Say(200, "application/json", answer.to_vec());
+            assert_eq!(outcome(world, answer).await, "unknown");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_warning_of_php_may_stand_before_a_whole_answer_and_nothing_else_may() {
+    const WARNING: &str = "<br />\n<b>Warning</b>:  Undefined array key \"ext\" in <b>/var/www/agentbox.php</b> on line <b>41</b><br />\n";
+    let success = r#"{"code":"200","error":null,"msg":"ok"}"#;
+    let refusal = r#"{"code":"403","error":"FORBIDDEN","msg":"PLEASE VALIDATE TOKEN"}"#;
+    World::run(async |world| {
+        for (before, answer, after, expected) in [
+            (WARNING, success, "", "done"),
+            (WARNING, success, "\n", "done"),
+            (WARNING, refusal, "", "rejected"),
+            (&WARNING.repeat(2), success, "", "done"),
+            (&format!("\u{FEFF}{WARNING}"), success, "", "done"),
+            ("\nNotice: Undefined variable: x in /var/www/agentbox.php on line 41\n", success, "", "done"),
+            ("Deprecated: x in y on line 1\n", success, "", "done"),
+            (WARNING, success, WARNING, "unknown"),
+            (WARNING, success, "}", "unknown"),
+            (WARNING, success, success, "unknown"),
+            (WARNING, &success[..success.len() - 1], "", "unknown"),
+            (WARNING, "", "", "unknown"),
+            // A brace in the warning: which one begins the answer?
+            (
+                "<br />\n<b>Warning</b>:  Undefined property {x} in <b>y</b> on line <b>1</b><br />\n",
+                success,
+                "",
+                "unknown",
+            ),
+            (
+                "<br />\n<b>Fatal error</b>:  Uncaught Error in <b>y</b> on line <b>1</b><br />\n",
+                success,
+                "",
+                "unknown",
+            ),
+            ("[", success, "", "unknown"),
+            ("null", success, "", "unknown"),
+            ("<html><body>", success, "", "unknown"),
+        ] {
+            let fate = Fate::Say(200, "text/html", [before, answer, after].concat().into_bytes());
+            assert_eq!(outcome(world, fate).await, expected, "{before}{answer}{after}");
         }
     })
     .await;

@@ -17,23 +17,22 @@ use crate::support::discord::{
     self, APPLICATION, AUDIT_CHANNEL, BOT, BOT_ROLE, CHANNEL, Discord, Fate, GUILD, Gateway, Permissions, QUALITY_ROLE,
     SUPERVISOR_ROLE, SessionStarts,
 };
-use crate::support::http::Answer;
 use crate::support::wolkvox::{self, Wolkvox};
 
-struct Checked {
-    code: Option<i32>,
-    printed: String,
+pub(crate) struct Checked {
+    pub(crate) code: Option<i32>,
+    pub(crate) printed: String,
 }
 
 impl Checked {
     /// The line that begins so.
-    fn line(&self, beginning: &str) -> &str {
+    pub(crate) fn line(&self, beginning: &str) -> &str {
         let line = self.printed.lines().find(|line| line.starts_with(beginning));
         line.unwrap_or_else(|| panic!("{beginning}: {}", self.printed))
     }
 }
 
-async fn check(discord: &Discord, wolkvox: &Wolkvox, change: &[(&'static str, &str)]) -> Checked {
+pub(crate) async fn check(discord: &Discord, wolkvox: &Wolkvox, change: &[(&'static str, &str)]) -> Checked {
     let mut variables: HashMap<&'static str, String> = variables(discord, wolkvox);
     variables.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
     let mut process = Process::start(&variables, &["check"]);
@@ -400,49 +399,6 @@ async fn where_there_is_no_connection_the_host_and_the_reason_are_told_in_words(
 }
 
 #[tokio::test]
-async fn every_shape_of_the_quota_is_understood() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    let info =
-        |data: serde_json::Value| Answer::json(200, &json!({"code": "200", "error": null, "msg": "ok", "data": data}));
-    for (answer, expected) in [
-        (
-            info(json!({"token_limit": 5000, "available_consumption_options": 10})),
-            "ok    Wolkvox token: valid, 10 of 5000 requests left today",
-        ),
-        (
-            info(json!([{"token_limit": "5000", "available_consumition_options": "10"}])),
-            "ok    Wolkvox token: valid, 10 of 5000 requests left today",
-        ),
-        (
-            info(json!({"token_limit": "5000", "token_use_today": "40"})),
-            "ok    Wolkvox token: valid, 4960 of 5000 requests left today",
-        ),
-        (info(json!({"available_consumption_options": "7"})), "ok    Wolkvox token: valid, 7 requests left today"),
-        (info(json!({})), "ok    Wolkvox token: valid"),
-        (info(json!([])), "ok    Wolkvox token: valid"),
-        (info(json!(null)), "ok    Wolkvox token: valid"),
-        (
-            wolkvox::refusal(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"),
-            "FAIL  Wolkvox token: WOLKVOX_TOKEN is accepted, but",
-        ),
-        (
-            wolkvox::refusal(403, "FORBIDDEN", "BACKUP"),
-            "FAIL  Wolkvox token: the server refuses (403), perhaps for maintenance.",
-        ),
-        (
-            wolkvox::refusal(400, "BAD REQUEST", "THE API YOU WANT TO CONSULT DOES NOT EXIST"),
-            "warn  Wolkvox token: the server does not tell",
-        ),
-        (Answer::json(200, &json!("?")), "FAIL  Wolkvox: the answer of 127.0.0.1:"),
-    ] {
-        wolkvox.state(|state| state.token_info = Some(answer));
-        let checked = check(&discord, &wolkvox, &[]).await;
-        assert!(checked.printed.lines().any(|line| line.starts_with(expected)), "{expected}: {}", checked.printed);
-        assert_eq!(checked.code, Some(i32::from(expected.starts_with("FAIL"))));
-    }
-}
-
-#[tokio::test]
 async fn names_from_discord_can_steer_no_terminal() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     discord.state(|state| state.names_end = "\u{1b}[2J\u{9b}1m\u{202E}\u{2028}\r\nok");
@@ -564,18 +520,6 @@ async fn a_bot_that_would_wait_before_it_connects_is_a_failure() {
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
         assert!(checked.printed.contains(failure), "{}", checked.printed);
         assert_eq!(checked.code, Some(1));
-    }
-}
-
-#[tokio::test]
-async fn a_token_that_wolkvox_does_not_know_may_be_another_servers() {
-    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
-    for (locale, failure, remedy) in [
-        ("C", "FAIL  Wolkvox token: ", "If it is right, check WOLKVOX_SERVER"),
-        ("es", "FALLO Token de Wolkvox: ", "Si es correcto, revisa WOLKVOX_SERVER"),
-    ] {
-        let checked = check(&discord, &wolkvox, &[("WOLKVOX_TOKEN", "another"), ("LANG", locale)]).await;
-        assert!(checked.line(failure).contains(remedy), "{}", checked.printed);
     }
 }
 

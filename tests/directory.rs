@@ -1,15 +1,14 @@
 //! Agents by name.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::time::{Instant, pause, resume};
 
 use crate::support::bot::World;
-use crate::support::discord::{self, Actor, stranger, supervisor};
+use crate::support::discord::{Actor, stranger, supervisor};
 use crate::support::http::Answer;
-use crate::support::wolkvox::{self, NATIONAL_ID, SUCCESS, listing};
+use crate::support::wolkvox::{NATIONAL_ID, SUCCESS, listing};
 
-const AGENTS: [(u64, &str, &str); 8] = [
+pub(crate) const AGENTS: [(u64, &str, &str); 8] = [
     (1001, "Ana Gómez", "yes"),
     (1002, "João Peña", "yes"),
     (1003, "María José Muñoz", "yes"),
@@ -115,8 +114,7 @@ async fn replies_name_the_agent_where_the_name_is_known() {
 async fn nobody_else_gets_suggestions_or_causes_a_call() {
     World::run(async |world| {
         let direct = Actor { guild: None, ..supervisor() };
-        let elsewhere = Actor { guild: Some(discord::OTHER_GUILD), ..supervisor() };
-        for actor in [stranger(), direct, elsewhere] {
+        for actor in [stranger(), direct] {
             assert_eq!(choices(world, &actor, "a").await, Vec::<Value>::new());
         }
         assert_eq!(world.wolkvox.state(|state| state.listings), 0);
@@ -160,65 +158,24 @@ async fn a_toggle_that_waits_goes_before_the_listing() {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_too_old_is_renewed_and_one_that_is_not_is_kept() {
-    World::run_with(
-        |config| config.limits.directory = Duration::from_millis(300),
-        async |world| {
-            read(world, listing(&AGENTS)).await;
-            assert_eq!(suggestions(world, "gomez").await, ["Ana Gómez · 1001"]);
-            assert_eq!(world.wolkvox.state(|state| state.listings), 1);
-            tokio::time::sleep(Duration::from_millis(350)).await;
-            world.wolkvox.state(|state| state.agents = Some(listing(&[(1001, "Ana Renamed", "yes")])));
-            assert_eq!(suggestions(world, "ana").await.len(), 3, "the old copy answers at once");
-            world.log.until("read again", |log| log.text().matches("directory was read").count() == 2).await;
-            assert_eq!(suggestions(world, "ana").await, ["Ana Renamed · 1001"]);
-        },
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn a_failure_leaves_the_old_copy_and_is_logged_once() {
-    World::run_with(
-        |config| config.limits.directory = Duration::from_millis(100),
-        async |world| {
-            read(world, listing(&AGENTS)).await;
-            for attempt in 0..3 {
-                tokio::time::sleep(Duration::from_millis(150)).await;
-                let answer =
-                    if attempt == 1 { Answer::Cut } else { Answer::json(200, &json!({"code": "200", "data": 7})) };
-                world.wolkvox.state(|state| state.agents = Some(answer));
-                assert_eq!(suggestions(world, "gomez").await, ["Ana Gómez · 1001"]);
-                world.wolkvox.until("asked again", |state| state.listings == attempt + 2).await;
-            }
-            assert_eq!(world.log.text().matches("the agent directory can't be read").count(), 1);
-        },
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn odd_listings_are_read_as_far_as_they_make_sense() {
-    for (answer, expected) in [
-        // Older servers have neither `agent_sso` nor `enabled`; numbers instead of strings; rows without sense.
-        (
-            json!({"data": [{"agent_id": 1001, "agent_name": "Ana"}, {"agent_id": "x"}, {"agent_name": "No number"},
-                {"agent_id": "1002", "agent_name": null}, {}], "msg": "5 records were found", "error": "null", "code": 200}),
-            2,
-        ),
-        (json!({"code": "200", "error": null, "msg": "0 records were found", "data": []}), 0),
-        (json!({"code": "200", "error": null, "msg": "0 records were found", "data": null}), 0),
-    ] {
-        World::run(async |world| {
-            let body = [b"\xEF\xBB\xBF".as_slice(), answer.to_string().as_bytes()].concat();
-            let headers = vec![("content-type", "text/html".to_owned())];
-            read(world, Answer::Full { status: 200, headers, body }).await;
-            assert_eq!(suggestions(world, "").await.len(), expected, "{answer}");
-        })
-        .await;
-    }
+async fn a_listing_that_hangs_keeps_toggles_waiting_for_5_seconds() {
     World::run(async |world| {
-        read(world, wolkvox::refusal(404, "NOT FOUND", "0 records were found")).await;
+        world.wolkvox.state(|state| state.agents = Some(Answer::Silent));
+        let began = Instant::now();
+        world.discord.type_agent(&supervisor(), "a");
+        world.wolkvox.until("the listing is in progress", |state| state.listings == 1).await;
+        let commands = [1001, 1002, 1003].map(|agent| world.discord.mute(&supervisor(), agent));
+        for command in commands {
+            world.discord.until_acknowledged(command).await;
+        }
+        pause();
+        world.log.until_contains("no answer from Wolkvox: it took too long").await;
+        resume();
+        assert!((5..10).contains(&began.elapsed().as_secs()));
+        // No call begins while the listing's connection is there, or the world complains.
+        for command in commands {
+            assert!(world.discord.reply(command).await.starts_with(SUCCESS));
+        }
     })
     .await;
 }

@@ -10,10 +10,12 @@
 )]
 
 mod acknowledgement;
+mod agents;
 mod arguments;
 mod audit_channel;
 mod calls;
 mod check;
+mod check_wolkvox;
 mod clock;
 mod commands;
 mod configuration;

@@ -23,18 +23,54 @@ pub(super) fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Valu
     Value::deserialize(value).map(Some)
 }
 
-/// `body` as JSON, whatever its label says, without the byte-order mark that PHP files like to begin with.
-pub(super) fn without_bom(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii_start()
+/// The JSON object that `body` holds, whatever its label says: from its first brace to the end, so that anything after
+/// it makes it unreadable. `None` where something stands before it that is neither a byte-order mark nor PHP's.
+///
+/// Bytes that are no UTF-8 and halves of characters, which PHP leaves where it cuts a name, become U+FFFD.
+pub(super) fn object(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let start = text.find('{')?;
+    let (before, object) = text.split_at(start);
+    let before = before.trim_start_matches('\u{FEFF}').trim();
+    (before.is_empty() || is_php_message(before)).then(|| without_halves(object))
+}
+
+/// Whether it begins as PHP's warnings do, which stand before the answer where `display_errors` is on. After an error
+/// that ended the script there is no answer.
+fn is_php_message(text: &str) -> bool {
+    let text = text.trim_start_matches("<br />").trim_start().trim_start_matches("<b>");
+    ["Warning", "Notice", "Deprecated", "Strict Standards"].iter().any(|kind| text.starts_with(kind))
+}
+
+/// JSON in which no escape stands for half a character ("\ud83d" alone), since then nothing of it could be decoded.
+fn without_halves(json: &str) -> String {
+    const ESCAPE: usize = r"\uXXXX".len();
+    let unit = |escape: &str| u16::from_str_radix(escape.strip_prefix(r"\u")?.get(..4)?, 16).ok();
+    let mut whole = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        whole.push_str(before);
+        let second = escape.get(ESCAPE..).and_then(unit);
+        let (kept, skipped) = match unit(escape) {
+            Some(0xD800..=0xDBFF) if matches!(second, Some(0xDC00..=0xDFFF)) => (&escape[..2 * ESCAPE], 2 * ESCAPE),
+            Some(0xD800..=0xDFFF) => ("\u{FFFD}", ESCAPE),
+            // With what it escapes, which may be a backslash.
+            _ => {
+                let len = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
+                (&escape[..len], len)
+            }
+        };
+        whole.push_str(kept);
+        rest = &escape[skipped..];
+    }
+    whole.push_str(rest);
+    whole
 }
 
 /// Decodes an answer; `None` where it does not say what happened.
 pub(super) fn outcome(status: u16, body: &[u8]) -> Option<Outcome> {
-    let body = without_bom(body);
-    if !body.starts_with(b"{") {
-        return None;
-    }
-    serde_json::from_slice::<Fields>(body).ok()?.outcome(status)
+    serde_json::from_str::<Fields>(&object(body)?).ok()?.outcome(status)
 }
 
 impl Fields {
@@ -78,7 +114,7 @@ impl Fields {
     }
 }
 
-fn is_success(status: u16) -> bool {
+pub(super) fn is_success(status: u16) -> bool {
     (200..=299).contains(&status)
 }
 

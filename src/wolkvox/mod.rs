@@ -1,7 +1,7 @@
 //! The client of Wolkvox's API. It knows nothing of Discord.
 //!
 //! Calls use the token one at a time, so each takes its place in the queue first. Wolkvox allows two: the other one is for
-//! a second copy of the bot, and for a call whose connection broke, which may still be under way there. [`Turn::mute`]
+//! a second copy of the bot, and for a call whose connection broke, which may still be in progress there. [`Turn::mute`]
 //! is the toggle; the listings let toggles go first.
 
 mod decode;
@@ -9,7 +9,6 @@ mod information;
 mod mute;
 mod queue;
 
-use crate::language::Localized;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +20,9 @@ use tokio::time::Instant;
 pub use information::{AgentRow, InformationError, TokenInfo};
 pub use mute::{CallReport, QueuedCall, Turn};
 
+use crate::language::Localized;
 use crate::net::{self, BaseUrl, ClientError, HttpError, Proxy, Tls};
 
-/// The header that carries the token.
 const TOKEN: HeaderName = HeaderName::from_static("wolkvox-token");
 
 /// The most that is read of an answer, in bytes: far more than Wolkvox says. Listings have a limit of their own.
@@ -50,11 +49,9 @@ const FIREWALL_AGAIN: Duration = Duration::from_secs(10 * 60);
 pub struct Settings {
     /// `https://wv{server}.wolkvox.com`, or another address.
     pub base: BaseUrl,
-    /// The API token (`wolkvox-token`).
     pub token: SecretString,
     /// The longest that Wolkvox may take to answer, 1 to 120 s. The vendor's own limit for a call is 60 s.
     pub timeout: Duration,
-    /// What it is reached through.
     pub proxy: Option<Proxy>,
 }
 
@@ -69,17 +66,14 @@ struct Inner {
     connect: Duration,
     timeout: Duration,
     queue: queue::Queue,
-    /// When the log spoke of the firewall.
     told_of_firewall: Mutex<Option<Instant>>,
 }
 
 /// Why the client can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The token has characters that no HTTP header can carry.
     #[error("the Wolkvox token can't be put into an HTTP header")]
     Token,
-    /// The HTTP client can't be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
@@ -120,12 +114,12 @@ impl Wolkvox {
         self.0.longest_exchange()
     }
 
-    /// Waits until no call is under way and none is waiting.
+    /// Waits until no call is in progress and none waits.
     pub async fn idle(&self) {
-        drop(self.0.queue.enter_behind_toggles().await);
+        drop(self.0.queue.enter_behind_toggles().permit().await);
     }
 
-    /// Takes the next place in the queue for the token, at once and in order of the calls to this function.
+    /// Takes the next place in the queue for the token: the order is that of the calls to this function.
     pub fn queue_call(&self) -> QueuedCall {
         QueuedCall::new(self.0.clone())
     }

@@ -47,10 +47,9 @@ pub struct Turn {
     queued: Duration,
 }
 
-/// What came of a toggle and how long it took.
+/// The outcome of a toggle and how long it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallReport {
-    /// What came of it.
     pub outcome: Outcome,
     /// From taking the place in the queue to having the token.
     pub queued: Duration,
@@ -64,15 +63,15 @@ impl QueuedCall {
         Self { client, place, since: Instant::now() }
     }
 
-    /// Whether others have to be waited for.
+    /// Whether the token is in use by another call.
     pub fn must_wait(&self) -> bool {
         self.place.must_wait()
     }
 
-    /// Waits for the turn.
+    /// Waits for its turn.
     ///
     /// # Errors
-    /// When `stop` is cancelled or `send_by` is over, what is to be told: nothing was sent.
+    /// When `stop` is cancelled or `send_by` is over, the report: nothing was sent.
     pub async fn turn(self, send_by: Deadline, stop: &CancellationToken) -> Result<Turn, CallReport> {
         let Self { client, place, since } = self;
         let permit = tokio::select! {
@@ -99,7 +98,7 @@ impl CallReport {
 }
 
 impl Turn {
-    /// Makes no call.
+    /// Ends the turn without a call.
     pub fn give_up(self, why: NotSent) -> CallReport {
         CallReport { queued: self.queued, ..CallReport::nothing(Outcome::NotSent(why)) }
     }
@@ -114,7 +113,7 @@ impl Turn {
 }
 
 impl Inner {
-    /// One toggle from the first connection to the last word. The token has to be held all the while.
+    /// One toggle, from the first connection to its outcome. The token has to be held all the while.
     async fn mute(&self, agent: AgentId, send_by: Deadline, stop: &CancellationToken) -> Outcome {
         let started = Instant::now();
         let mut connect = CONNECT_BACKOFF;

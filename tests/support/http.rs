@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::net::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -35,6 +37,8 @@ pub enum Answer {
     Raw(Vec<u8>),
     /// A head that promises JSON, then a body that never ends.
     Endless,
+    /// The same head, then a blank each time that so much has passed.
+    Trickle(Duration),
     /// Closed without a word.
     Cut,
     /// Never answered, and neither is what comes later on this connection, which stays open.
@@ -63,10 +67,17 @@ impl Answer {
         self
     }
 
+    /// Whether it comes to no end.
+    pub fn hangs(&self) -> bool {
+        matches!(self, Self::Endless | Self::Trickle(_) | Self::Silent)
+    }
+
     pub fn empty(status: u16) -> Self {
         Self::Full { status, headers: Vec::new(), body: Vec::new() }
     }
 }
+
+const ENDLESS: &[u8] = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
 
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
@@ -229,14 +240,20 @@ where
                 return None;
             }
             Answer::Endless => {
-                const HEAD: &[u8] =
-                    b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-                stream.write_all(HEAD).await.ok()?;
+                stream.write_all(ENDLESS).await.ok()?;
                 loop {
                     stream.write_all(b"400\r\n").await.ok()?;
                     stream.write_all(&[b' '; 0x400]).await.ok()?;
                     stream.write_all(b"\r\n").await.ok()?;
                 }
+            }
+            Answer::Trickle(pause) => {
+                stream.write_all(ENDLESS).await.ok()?;
+                // Until the other side closes, which is seen at once.
+                while timeout(pause, swallow(&mut stream)).await.is_err() {
+                    stream.write_all(b"1\r\n \r\n").await.ok()?;
+                }
+                return None;
             }
             Answer::Cut => return None,
             Answer::Silent => {

@@ -2,7 +2,7 @@
 //! Wolkvox would refuse is refused here, and fails the test.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -192,17 +192,33 @@ impl Wolkvox {
     }
 
     pub async fn serve<S: Stream>(&self, stream: S) {
-        http::serve_until_stalled(stream, self.connections.stalls(), |request| self.handle(request)).await;
+        // What is not answered to its end is in progress for as long as its connection lasts.
+        let hanging = Hanging(self.clone(), AtomicUsize::new(0));
+        let handle = async |request| {
+            let answer = self.begin(request).await;
+            if answer.hangs() {
+                hanging.1.fetch_add(1, Ordering::SeqCst);
+            } else {
+                self.state(|state| state.in_flight -= 1);
+            }
+            answer
+        };
+        http::serve_until_stalled(stream, self.connections.stalls(), handle).await;
     }
 
+    /// For a server of somebody else's, which sends no answer that hangs.
     pub async fn handle(&self, request: Request) -> Answer {
+        let answer = self.begin(request).await;
+        self.state(|state| state.in_flight -= 1);
+        answer
+    }
+
+    async fn begin(&self, request: Request) -> Answer {
         self.state(|state| {
             state.in_flight += 1;
             state.most_in_flight = state.most_in_flight.max(state.in_flight);
         });
-        let answer = self.answer(request).await;
-        self.state(|state| state.in_flight -= 1);
-        answer
+        self.answer(request).await
     }
 
     fn violation(&self, what: String) -> Answer {
@@ -314,6 +330,14 @@ impl Wolkvox {
             }
             Fate::Redirect(to) => Answer::Full { status: 307, headers: vec![("location", to)], body: Vec::new() },
         }
+    }
+}
+
+struct Hanging(Wolkvox, AtomicUsize);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.state(|state| state.in_flight -= *self.1.get_mut());
     }
 }
 
