@@ -6,6 +6,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::text::is_invisible;
+
 pub(crate) const NAME: &str = ".env";
 
 /// There are secrets in it: it has no `Debug`.
@@ -59,11 +61,6 @@ impl Assignment {
         let exported = trimmed(text).strip_prefix("export").is_some_and(|rest| rest.starts_with(char::is_whitespace));
         Some(Self { line, name, value, exported })
     }
-}
-
-/// Characters that show nothing and are copied along: soft hyphens, joiners, direction marks, byte-order marks.
-pub(crate) fn is_invisible(char: char) -> bool {
-    matches!(char, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
 
 fn trimmed(text: &str) -> &str {

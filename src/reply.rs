@@ -28,14 +28,17 @@ pub struct Agent {
     pub id: AgentId,
     /// The name.
     pub name: Option<Name>,
+    /// Whether Wolkvox's list of agents was read and does not have the number.
+    #[serde(default)]
+    pub is_unlisted: bool,
 }
 
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = &self.name {
-            write!(f, "{} · ", escape(name.as_str(), MAX_MESSAGE))?;
+        match &self.name {
+            Some(name) => write!(f, "{} ({})", escape(name.as_str(), MAX_MESSAGE), self.id),
+            None => self.id.fmt(f),
         }
-        self.id.fmt(f)
     }
 }
 
@@ -95,7 +98,7 @@ pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome, before: Opt
 
 /// The same in our own words alone, for when Discord does not take a text from elsewhere.
 pub fn outcome_in_own_words(language: Language, agent: AgentId, outcome: &Outcome) -> String {
-    let agent = Agent { id: agent, name: None };
+    let agent = Agent { id: agent, name: None, is_unlisted: false };
     match outcome {
         Outcome::Done(_) => done(language, &agent, None, None),
         Outcome::Rejected(rejected) => self::rejected(language, &agent, rejected, None),
@@ -104,7 +107,13 @@ pub fn outcome_in_own_words(language: Language, agent: AgentId, outcome: &Outcom
 }
 
 fn small_print(language: Language, agent: &Agent) -> String {
-    ["-# ", language.pick("Agent", "Agente", "Agente"), " ", &agent.to_string()].concat()
+    let unlisted = language.pick(
+        " (not in Wolkvox's list of agents)",
+        " (no está en la lista de agentes de Wolkvox)",
+        " (não está na lista de agentes do Wolkvox)",
+    );
+    let unlisted = if agent.is_unlisted { unlisted } else { "" };
+    ["-# ", language.pick("Agent", "Agente", "Agente"), " ", &agent.to_string(), unlisted].concat()
 }
 
 fn done(language: Language, agent: &Agent, msg: Option<&str>, before: Option<Before>) -> String {
@@ -331,6 +340,50 @@ pub fn invalid_agent(language: Language) -> String {
         format!("Ese no es un número de agente. No se envió nada. Escribe un número entero de {min} a {max}."),
         format!("Esse não é um número de agente. Nada foi enviado. Informe um número inteiro de {min} a {max}."),
     )
+}
+
+/// What was typed names no agent beyond doubt; these fit.
+pub fn several_agents(language: Language, agents: &[(AgentId, Option<Name>)]) -> String {
+    let head = language.pick(
+        "**Not sent:** that names no agent beyond doubt. These fit; run the command again with the number:",
+        "**No se envió:** eso no nombra a un agente sin duda. Estos coinciden; repite el comando con el número:",
+        "**Não foi enviado:** isso não indica um agente sem dúvida. Estes combinam; repita o comando com o número:",
+    );
+    let line = |(id, name): &(AgentId, Option<Name>)| {
+        let name = name.as_ref().map(|name| escape(name.as_str(), MAX_MESSAGE)).unwrap_or_default();
+        format!("\n`{id}` {name}")
+    };
+    agents.iter().fold(head.to_owned(), |text, agent| text + &line(agent))
+}
+
+/// What was typed names no agent.
+pub fn no_agent(language: Language) -> String {
+    let (min, max) = (AgentId::MIN, AgentId::MAX);
+    language.pick(
+        format!(
+            "**Not sent:** no agent has that name, and it is not a number from {min} to {max}. Choose one of the \
+             suggestions, or type the number."
+        ),
+        format!(
+            "**No se envió:** ningún agente tiene ese nombre, y no es un número de {min} a {max}. Elige una de las \
+             sugerencias o escribe el número."
+        ),
+        format!(
+            "**Não foi enviado:** nenhum agente tem esse nome, e não é um número de {min} a {max}. Escolha uma das \
+             sugestões ou digite o número."
+        ),
+    )
+}
+
+/// A name was typed before Wolkvox's list of agents was read.
+pub fn no_names_yet(language: Language) -> String {
+    language
+        .pick(
+            "**Not sent:** the agents' names are not known yet. Type the number, or try again in a moment.",
+            "**No se envió:** aún no se conocen los nombres de los agentes. Escribe el número o inténtalo en un momento.",
+            "**Não foi enviado:** os nomes dos agentes ainda não são conhecidos. Digite o número ou tente em instantes.",
+        )
+        .to_owned()
 }
 
 /// Somebody else toggled the agent just before: asks whether to go on.

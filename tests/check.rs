@@ -63,7 +63,7 @@ async fn all_is_well() {
              ok    Audit channel: #mute-audit\n\
              ok    Wolkvox: {host} can be reached\n\
              ok    Wolkvox token: valid, 4960 of 5000 requests left today\n\
-             ok    Record: off (STATE_FILE), so what was promised is lost if the bot is killed\n\
+             ok    State file: off (STATE_FILE), so what was promised is lost if the bot is killed\n\
              \n\
              To invite the bot to a server: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
              &scope=bot+applications.commands&permissions=0"

@@ -71,7 +71,7 @@ async fn agents_are_found_by_any_part_of_the_name_or_the_start_of_the_number() {
         assert_eq!(hundreds.len(), 5);
         assert_eq!(hundreds.last().unwrap(), "Zoë 100 Ñandú · 3001");
         assert_eq!(suggestions(world, "").await.len(), 7);
-        assert_eq!(choices(world, &supervisor(), "gomez").await[0]["value"], 1001);
+        assert_eq!(choices(world, &supervisor(), "gomez").await[0]["value"], "1001");
         assert_eq!(world.wolkvox.state(|state| state.listings), 1);
     })
     .await;
@@ -101,11 +101,14 @@ async fn the_option_offers_suggestions_unless_the_directory_is_off() {
 async fn replies_name_the_agent_where_the_name_is_known() {
     run(async |world| {
         let text = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-        assert!(text.contains("\n-# Agent Ana Gómez · 1001 · MUTE is a toggle"), "{text}");
+        assert!(text.contains("\n-# Agent Ana Gómez (1001) · MUTE is a toggle"), "{text}");
         let text = world.discord.reply(world.discord.mute(&supervisor(), 2001)).await;
-        assert!(text.contains(r"-# Agent Luis \*\*Bold\*\* \<\@1> · 2001"), "{text}");
+        assert!(text.contains(r"-# Agent Luis \*\*Bold\*\* \<\@1> (2001)"), "{text}");
         let text = world.discord.reply(world.discord.mute(&supervisor(), 4444)).await;
-        assert!(text.contains("\n-# Agent 4444 · "), "a number that is not listed can be sent: {text}");
+        assert!(
+            text.contains("\n-# Agent 4444 (not in Wolkvox's list of agents) · "),
+            "a number that is not listed can be sent: {text}"
+        );
     })
     .await;
 }
@@ -205,7 +208,7 @@ async fn agents_with_odd_names_are_offered_in_one_line_and_those_without_one_by_
         read(world, listing(&agents)).await;
         let names = ["<sin nombre> · 1003", "Ana Gómez Ruiz · 1004", "1001", "1002"];
         assert_eq!(suggestions(world, "100").await, names);
-        for (agent, shown) in [(1001, "1001"), (1002, "1002"), (1003, r"\<sin nombre> · 1003")] {
+        for (agent, shown) in [(1001, "1001"), (1002, "1002"), (1003, r"\<sin nombre> (1003)")] {
             let text = world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
             assert!(text.contains(&format!("\n-# Agent {shown} · MUTE")), "{text}");
         }
@@ -249,6 +252,61 @@ async fn sixty_thousand_agents_are_searched() {
         read(world, listing(&agents)).await;
         assert_eq!(suggestions(world, "numero 59999 perez").await, ["Agente Número 59999 Pérez Gutiérrez · 60000"]);
         assert_eq!(suggestions(world, "gutierrez").await.len(), 25);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_suggestions_label_or_a_name_in_full_is_taken_and_anything_else_toggles_nothing() {
+    run(async |world| {
+        for (typed, agent) in [
+            (" 1001\u{200B}", 1001),
+            ("Ana Gómez · 1001", 1001),
+            ("joao pena", 1002),
+            ("MARÍA JOSÉ MUÑOZ", 1003),
+            ("\u{2068}Susana Díaz\u{2069}", 1010),
+        ] {
+            let text = world.discord.reply(world.discord.mute(&supervisor(), typed)).await;
+            assert!(text.starts_with(SUCCESS) && text.contains(&format!("({agent})")), "{typed}: {text}");
+        }
+        let toggles = world.wolkvox.all_toggles();
+        for (typed, words) in [
+            ("ana", "`1001` Ana Gómez"),
+            ("Ana Gómez · 1002", "`1001` Ana Gómez"),
+            ("nobody", "no agent has that name"),
+            ("-1001", "That is not an agent's number"),
+            ("1001 1002", "That is not an agent's number"),
+        ] {
+            let command = world.discord.mute(&supervisor(), typed);
+            let reply = world.discord.finished(command).await;
+            let text = reply.text().unwrap();
+            assert!(text.contains(words), "{typed}: {text}");
+            assert!(reply.private());
+            assert_eq!(world.log.outcome(command).await, "not_sent");
+        }
+        assert_eq!(world.wolkvox.all_toggles(), toggles);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn before_the_list_is_read_a_name_is_not_called_unknown() {
+    World::run(async |world| {
+        let text = world.discord.reply(world.discord.mute(&supervisor(), "Ana Gómez")).await;
+        assert!(text.starts_with("**Not sent:** the agents' names are not known yet."), "{text}");
+        assert_eq!(world.wolkvox.all_toggles(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_that_wolkvox_does_not_list_is_sent_and_the_small_print_says_so() {
+    run(async |world| {
+        for (agent, is_listed) in [(1001, true), (2002, true), (4444, false)] {
+            let text = world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
+            assert_eq!(!text.contains("(not in Wolkvox's list of agents)"), is_listed, "{text}");
+            assert_eq!(world.wolkvox.toggles(agent), 1);
+        }
     })
     .await;
 }

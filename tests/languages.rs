@@ -20,7 +20,7 @@ use crate::support::discord::{Actor, second_supervisor, stranger, supervisor};
 use crate::support::wolkvox::SUCCESS;
 
 fn all_sentences() -> String {
-    let agent = Agent { id: AgentId::try_from(1001).unwrap(), name: None };
+    let agent = Agent { id: AgentId::try_from(1001).unwrap(), name: None, is_unlisted: false };
     let named = Agent { name: Name::new("Ana *Gómez*"), ..agent.clone() };
     let mut outcomes = vec![Outcome::Done(Done { code: 200, msg: SUCCESS.to_owned() })];
     outcomes.push(Outcome::Done(Done { code: 200, msg: String::new() }));
@@ -79,6 +79,11 @@ fn all_sentences() -> String {
         let before = reply::Before { by: 502, at: 1_790_000_000 };
         sentence("Done, with what was before".into(), reply::outcome(language, &agent, &outcomes[0], Some(before)));
         sentence("Done, named".into(), reply::outcome(language, &named, &outcomes[0], None));
+        let unlisted = Agent { is_unlisted: true, ..agent.clone() };
+        sentence("Done, not listed".into(), reply::outcome(language, &unlisted, &outcomes[0], None));
+        sentence("several agents".into(), reply::several_agents(language, &[(named.id, named.name.clone())]));
+        sentence("no agent".into(), reply::no_agent(language));
+        sentence("no names yet".into(), reply::no_names_yet(language));
         for denial in [Denial::NotInGuild, Denial::NoRole] {
             sentence(format!("{denial:?}"), reply::denied(language, denial).into());
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use reqwest::Url;
 use serenity::model::id::{ChannelId, GuildId, RoleId};
 
-use crate::env_file::is_invisible;
 use crate::language::Localized;
 use crate::net::{BaseUrl, Proxy};
+use crate::text::is_invisible;
 
 /// A sentence in English and in Spanish.
 pub(super) type Both = [String; 2];

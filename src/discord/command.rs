@@ -12,16 +12,16 @@ pub(super) const NAME: &str = "mute";
 /// Its option's name, in every language.
 pub(super) const AGENT_ID: &str = "agent_id";
 
-/// The command: one required INTEGER option, so that Discord itself refuses letters; with `suggestions`, names
-/// can be typed to search.
+/// The command with its one required option: an INTEGER, so that Discord itself refuses letters, or with `suggestions` a
+/// STRING, because Discord's Android app takes no suggestion with a name for an INTEGER.
 pub(super) fn mute(suggestions: bool) -> CreateCommand {
     let describe = if suggestions { reply::option_description_with_names } else { reply::option_description };
     let default = Language::default();
-    let mut agent_id = CreateCommandOption::new(CommandOptionType::Integer, AGENT_ID, describe(default))
-        .required(true)
-        .min_int_value(AgentId::MIN)
-        .max_int_value(AgentId::MAX)
-        .set_autocomplete(suggestions);
+    let option = |kind| CreateCommandOption::new(kind, AGENT_ID, describe(default)).required(true);
+    let mut agent_id = match suggestions {
+        true => option(CommandOptionType::String).set_autocomplete(true),
+        false => option(CommandOptionType::Integer).min_int_value(AgentId::MIN).max_int_value(AgentId::MAX),
+    };
     let mut command = CreateCommand::new(NAME).description(reply::command_description(default));
     for language in Language::ALL {
         for &locale in language.locales() {

@@ -10,7 +10,6 @@ use serde_json::Value;
 use serenity::model::id::{ApplicationId, GuildId, InteractionId, RoleId, UserId};
 
 use super::command;
-use crate::agent::{AgentId, InvalidAgentId};
 use crate::command::Callback;
 use crate::language::Language;
 
@@ -47,8 +46,8 @@ pub(super) struct Interaction {
 /// - `tests/`: the stand-ins, its behaviour, `replies.txt`, the sandbox; the table of replies in each README.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// `/mute agent_id`
-    Mute(Result<AgentId, InvalidAgentId>),
+    /// `/mute agent_id`, with what was given for the agent.
+    Mute(String),
     /// The button under the question that this command was answered with.
     GoOn(InteractionId),
     /// Suggestions for what was typed so far.
@@ -127,13 +126,9 @@ impl TryFrom<Payload<'_>> for Interaction {
     fn try_from(payload: Payload<'_>) -> Result<Self, NotOurs> {
         let data = payload.data.ok_or(NotOurs::Data)?;
         let request = match payload.kind {
-            2 => Request::Mute(agent_id(&option(data)?)),
+            2 => Request::Mute(option(data)?),
             3 => Request::GoOn(question(&data)?),
-            4 => Request::Suggest(match option(data)? {
-                Value::String(typed) => typed,
-                Value::Number(typed) => typed.to_string(),
-                _ => String::new(),
-            }),
+            4 => Request::Suggest(option(data)?),
             kind => return Err(NotOurs::Kind(kind)),
         };
         let (user, roles) = match (payload.member, payload.user) {
@@ -164,16 +159,15 @@ fn question(data: &Data<'_>) -> Result<InteractionId, NotOurs> {
     command.ok_or(NotOurs::Data)
 }
 
-/// The value of `agent_id`; null where it is missing.
-fn option(data: Data<'_>) -> Result<Value, NotOurs> {
+/// The value of `agent_id` as text, since a client may send another type than the option's; empty where it is missing.
+fn option(data: Data<'_>) -> Result<String, NotOurs> {
     if data.name != command::NAME {
         return Err(NotOurs::Data);
     }
     let option = data.options.into_iter().find(|option| option.name == command::AGENT_ID);
-    Ok(option.map(|option| option.value).unwrap_or_default())
-}
-
-/// What the client validates is no protection: anything but a whole number in range is refused here.
-fn agent_id(value: &Value) -> Result<AgentId, InvalidAgentId> {
-    value.as_u64().ok_or(InvalidAgentId)?.try_into()
+    Ok(match option.map(|option| option.value) {
+        Some(Value::String(typed)) => typed,
+        Some(Value::Number(typed)) => typed.to_string(),
+        _ => String::new(),
+    })
 }

@@ -15,10 +15,13 @@ use super::error::RestError;
 use super::interaction::{Interaction, Request};
 use super::response::{self, Reply};
 use super::rest::Original;
+use crate::agent::AgentId;
 use crate::audit;
 use crate::clock::{Deadline, Moment};
 use crate::command::{Breakdown, Command, Entry, Phase};
+use crate::directory::Found;
 use crate::journal::Stored;
+use crate::language::Language;
 use crate::ledger::{Conflict, Stale, Ticket};
 use crate::net::error_chain;
 use crate::outcome::{NotSent, Outcome};
@@ -78,10 +81,10 @@ pub(super) fn admit(context: &Context, interaction: &Interaction, received: Mome
         return refuse("not_sent", reply::not_sent(*language, NotSent::Restarting));
     }
     let (agent, consent) = match &interaction.request {
-        Request::Mute(Ok(id)) => {
-            (Agent { id: *id, name: context.directory.as_ref().and_then(|directory| directory.name(*id)) }, None)
-        }
-        Request::Mute(Err(_)) => return refuse("not_sent", &reply::invalid_agent(*language)),
+        Request::Mute(typed) => match find(context, *language, typed) {
+            Ok(agent) => (agent, None),
+            Err(text) => return refuse("not_sent", &text),
+        },
         Request::GoOn(question) => match ledger.consent(*question, *user_id) {
             Ok(consent) => (consent.agent.clone(), Some(consent)),
             Err(why) => {
@@ -108,6 +111,21 @@ pub(super) fn admit(context: &Context, interaction: &Interaction, received: Mome
     }
 }
 
+/// The agent that was typed, never on a guess; otherwise what the person is told.
+fn find(context: &Context, language: Language, typed: &str) -> Result<Agent, String> {
+    let Some(directory) = &context.directory else {
+        let id = AgentId::parse(typed).ok_or_else(|| reply::invalid_agent(language))?;
+        return Ok(Agent { id, name: None, is_unlisted: false });
+    };
+    match directory.find(typed) {
+        Found::Agent(id) => Ok(Agent { id, name: directory.name(id), is_unlisted: directory.lists(id) == Some(false) }),
+        Found::Several(agents) => Err(reply::several_agents(language, &agents)),
+        Found::None if !typed.contains(char::is_alphabetic) => Err(reply::invalid_agent(language)),
+        Found::None if directory.is_read() => Err(reply::no_agent(language)),
+        Found::None => Err(reply::no_names_yet(language)),
+    }
+}
+
 /// A question that this process does not know of is too old, or from before a restart, or was asked by another copy,
 /// which then gets the time to answer.
 fn not_asked(context: &Context, question: InteractionId, why: Stale) -> (Stale, Duration) {
@@ -127,8 +145,8 @@ pub(super) async fn carry_out(context: &Context, interaction: &Interaction, rece
             sleep(after).await;
             let answer = response::private(text);
             let answered = response::respond(&context.rest, &interaction.callback, &answer, received, &context.limits);
-            let agent = match interaction.request {
-                Request::Mute(Ok(agent)) => Some(agent),
+            let agent = match &interaction.request {
+                Request::Mute(typed) => AgentId::parse(typed),
                 _ => None,
             };
             let outcome = if answered.await.is_ok() { outcome } else { "unacknowledged" };
@@ -315,9 +333,7 @@ pub(super) async fn suggest(context: &Context, interaction: &Interaction, receiv
     let mut suggestions = CreateAutocompleteResponse::new();
     if let Some(directory) = context.directory.as_ref().filter(|_| allowed) {
         for (id, name) in directory.suggest(typed) {
-            // At most ten digits, so it always fits.
-            let value = i64::try_from(id.get()).unwrap_or_default();
-            suggestions = suggestions.add_int_choice(reply::choice(name.as_ref(), id), value);
+            suggestions = suggestions.add_string_choice(reply::choice(name.as_ref(), id), id.to_string());
         }
     }
     let suggestions = CreateInteractionResponse::Autocomplete(suggestions);

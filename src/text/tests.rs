@@ -131,7 +131,7 @@ fn names_are_one_line_and_short_and_never_empty() {
     }
     let id = AgentId::try_from(AgentId::MAX).unwrap();
     assert_eq!(reply::choice(None, id), "9999999999");
-    assert_eq!(Agent { id, name: None }.to_string(), "9999999999");
+    assert_eq!(Agent { id, name: None, is_unlisted: false }.to_string(), "9999999999");
     let long = Name::new(&"🎙".repeat(50)).unwrap();
     assert_eq!(long.as_str(), "🎙".repeat(39) + "…");
 }
@@ -313,7 +313,7 @@ fn hostile_text_is_shown_as_text_and_fits() {
         let id = AgentId::try_from(rng.u64(AgentId::MIN..=AgentId::MAX)).unwrap();
         let choice = reply::choice(name.as_ref(), id);
         assert!(width(&choice) <= 100 && !choice.contains(super::LINE_BREAKS), "{choice:?}");
-        replies_hold(&Agent { id, name }, &choice, &text, &plain);
+        replies_hold(&Agent { id, name, is_unlisted: false }, &choice, &text, &plain);
     }
 }
 

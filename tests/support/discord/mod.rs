@@ -331,13 +331,19 @@ impl Discord {
 
     /// `/mute agent_id:{agent}`
     pub fn mute(&self, actor: &Actor, agent: impl Into<Value>) -> u64 {
-        let option = json!({"name": "agent_id", "type": 4, "value": agent.into()});
+        let registered = self.state(|state| state.commands.as_ref().map(|all| all[0]["options"][0]["type"].clone()));
+        // As the client sends what is typed, in the type that is registered.
+        let (kind, value) = match (registered, agent.into()) {
+            (Some(kind), Value::Number(number)) if kind == 3 => (kind, json!(number.to_string())),
+            (kind, value) => (kind.unwrap_or(json!(4)), value),
+        };
+        let option = json!({"name": "agent_id", "type": kind, "value": value});
         self.interact(actor, 2, command_data(option))
     }
 
     /// What is sent while an agent is being typed.
     pub fn type_agent(&self, actor: &Actor, typed: &str) -> u64 {
-        let option = json!({"name": "agent_id", "type": 4, "value": typed, "focused": true});
+        let option = json!({"name": "agent_id", "type": 3, "value": typed, "focused": true});
         self.interact(actor, 4, command_data(option))
     }
 

@@ -39,7 +39,9 @@ pub(super) fn first_answer_fault(kind: u64, body: &Value) -> Option<String> {
     match (kind, body["type"].as_u64()) {
         (4, Some(8)) => {
             let choices = data["choices"].as_array()?;
-            let fits = |choice: &Value| (1..=100).contains(&length(&choice["name"])) && choice["value"].is_u64();
+            let fits = |choice: &Value| {
+                [&choice["name"], &choice["value"]].iter().all(|text| (1..=100).contains(&length(text)))
+            };
             (choices.len() > 25 || !choices.iter().all(fits)).then(|| format!("the choices {choices:?}"))
         }
         (2 | 3, Some(4)) => message_fault(data, EPHEMERAL | SUPPRESS_EMBEDS).or_else(|| {
@@ -77,8 +79,13 @@ pub(super) fn command_fault(command: &Value) -> Option<String> {
     }
     for option in command["options"].as_array().into_iter().flatten() {
         let bounds = option["min_value"].as_i64().zip(option["max_value"].as_i64());
-        let bounded = bounds.is_some_and(|(min, max)| min <= max && max < 1 << 53);
-        if !described(option) || option["type"] != 4 || !bounded {
+        let fits = match option["type"].as_u64() {
+            Some(3) => bounds.is_none(),
+            // Suggestions for an INTEGER can't be chosen on Android.
+            Some(4) => option["autocomplete"] != true && bounds.is_some_and(|(min, max)| min <= max && max < 1 << 53),
+            _ => false,
+        };
+        if !described(option) || !fits {
             return Some(format!("the option {option}"));
         }
     }
