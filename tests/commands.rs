@@ -147,7 +147,7 @@ async fn a_bad_agent_id_reaches_nobody() {
             json!(0),
             json!(10_000_000_000_u64),
             json!(u64::MAX),
-            json!("1001"),
+            json!("1001 1002"),
             json!(1001.5),
             json!(true),
             Value::Null,

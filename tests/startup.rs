@@ -44,7 +44,6 @@ const CONNECTING: &str = "STATUS=Connecting to Discord";
 const READY: &str = "READY=1\nSTATUS=Connected to Discord, ready for commands";
 
 const MENDED_BY_A_PERSON: Option<i32> = Some(2);
-const MAY_PASS: Option<i32> = Some(1);
 
 #[tokio::test]
 async fn a_wrong_discord_token_ends_it_naming_the_variable() {

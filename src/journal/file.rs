@@ -253,8 +253,8 @@ fn open(path: &Path) -> Result<Connection, TakeError> {
         _ if found != "ok" => OpenError::NotOurs(path, found),
         VERSION => return Ok(connection),
         0 if tables == 0 => return Ok(connection),
-        1..VERSION => OpenError::Older(path),
-        VERSION.. => OpenError::Newer(path, version),
+        1.. if version < VERSION => OpenError::Older(path),
+        1.. => OpenError::Newer(path, version),
         _ => OpenError::NotOurs(path, "it has other tables".to_owned()),
     };
     Err(TakeError::NotOurs(fault))
