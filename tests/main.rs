@@ -30,6 +30,7 @@ mod hostile;
 mod killed;
 mod languages;
 mod logs;
+mod moments;
 mod picture;
 mod proxies;
 mod registration;
