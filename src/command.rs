@@ -25,7 +25,7 @@ use serenity::model::id::{ApplicationId, InteractionId, UserId};
 use crate::clock::Moment;
 use crate::language::Language;
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::reply::Agent;
+use crate::reply::{Agent, Before};
 
 /// How much longer a toggle counts that another copy of the bot may be carrying out. Wolkvox's own limit for a call is
 /// 60 s.
@@ -73,6 +73,8 @@ pub enum Phase {
     /// The outcome is known. The person is told unless the command's token is empty.
     Decided {
         outcome: Outcome,
+        /// The toggle before this one, where it is named.
+        before: Option<Before>,
         at: Moment,
         /// Whether the audit channel needs no line of it any more.
         posted: bool,

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-pub use self::file::{OpenError, Status, inspect};
+pub use self::file::{OpenError, Status, TRY_TO_TAKE, inspect, try_to_take};
 use crate::command::Entry;
 
 /// How long a write is waited for. Discord wants the first answer within 3 s.

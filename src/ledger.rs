@@ -173,23 +173,23 @@ impl Ledger {
     /// returns the toggle before it, if that is certain.
     pub fn decide(&self, number: u64, outcome: Outcome) -> (Write, Option<Before>) {
         let mut state = self.state();
-        let posted = !(self.posts && outcome.may_have_toggled() && state.unposted() < UNPOSTED);
-        if posted && self.posts && outcome.may_have_toggled() {
-            tracing::warn!("a toggle is not posted to AUDIT_CHANNEL_ID: too many lines are waiting");
+        let before = if let Outcome::Done(_) = outcome { state.before(number) } else { None };
+        let owes_line = self.posts && outcome.may_have_toggled();
+        let posted = !owes_line || state.unposted() >= UNPOSTED;
+        if owes_line && posted {
+            tracing::warn!("a toggle is not posted to AUDIT_CHANNEL_ID, because too many lines are waiting");
         }
-        let is_done = matches!(outcome, Outcome::Done(_));
-        let decided = Phase::Decided { outcome, at: Moment::now(), posted };
+        let decided = Phase::Decided { outcome, before, at: Moment::now(), posted };
         let Some(entry) = state.change(number, |entry| entry.phase = decided) else {
             return (Write::unneeded(), None);
         };
-        let before = is_done.then(|| state.before(&entry)).flatten();
         let write = self.put(&mut state, &entry);
         self.changed.notify_waiters();
         (write, before)
     }
 
     /// The first answer was not accepted, so nothing is sent from here.
-    pub fn leave(&self, number: u64) {
+    pub fn not_accepted(&self, number: u64) {
         let mut state = self.state();
         if let Some(entry) = state.change(number, |_| {}) {
             self.put(&mut state, &entry);
@@ -326,12 +326,12 @@ impl State {
         Some(entry.clone())
     }
 
-    /// The toggle before one that was done, if it is certain that none lies between.
-    fn before(&self, done: &Entry) -> Option<Before> {
-        let others = || self.entries.iter().filter(|other| other.number != done.number);
-        let of_agent = || others().filter(|other| other.command.agent.id == done.command.agent.id);
-        let last = of_agent().rfind(|other| other.may_be_named())?;
-        let is_last = of_agent().all(|other| last.is_surely_the_last_beside(other));
+    /// The toggle before a command, if it is certain that none lies between.
+    fn before(&self, number: u64) -> Option<Before> {
+        let agent = self.entries.iter().rev().find(|entry| entry.number == number)?.command.agent.id;
+        let others = || self.entries.iter().filter(|other| other.number != number && other.command.agent.id == agent);
+        let last = others().rfind(|other| other.may_be_named())?;
+        let is_last = others().all(|other| last.is_surely_the_last_beside(other));
         is_last.then(|| Before { by: last.command.user_id.get(), at: last.at().unix_seconds() })
     }
 
@@ -345,7 +345,7 @@ impl Entry {
     fn interrupt(&mut self, breakdown: Breakdown, posts: bool) {
         if let Some(outcome) = self.phase.verdict(breakdown) {
             let posted = !(posts && outcome.may_have_toggled());
-            self.phase = Phase::Decided { outcome, at: Moment::now(), posted };
+            self.phase = Phase::Decided { outcome, before: None, at: Moment::now(), posted };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The program: reads the arguments and the configuration, starts the log, and runs the bot until a signal ends it.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -16,6 +17,7 @@ use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use wolkvox_bot::app::App;
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::{Config, Draft};
+use wolkvox_bot::journal;
 use wolkvox_bot::language::{Language, Localized as _};
 use wolkvox_bot::net::error_chain;
 use wolkvox_bot::{systemd, telemetry};
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
+        [journal::TRY_TO_TAKE, path] => ExitCode::from(journal::try_to_take(Path::new(path))),
         ["-h" | "--help" | "help"] => print(language().pick_for_operator(HELP, HELP_IN_SPANISH)),
         ["-V" | "--version"] => print(concat!("wolkvox-bot ", env!("CARGO_PKG_VERSION"))),
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {

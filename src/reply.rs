@@ -78,7 +78,7 @@ pub fn choice(name: Option<&Name>, id: AgentId) -> String {
 }
 
 /// The toggle of an agent before the one that is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
     /// Who it was.
     pub by: u64,

@@ -203,3 +203,41 @@ async fn without_room_for_its_file_it_says_so_and_starts_when_there_is_some() {
     assert!(text.starts_with(SUCCESS), "{text}");
     site.settle(&process);
 }
+
+/// Every lock is granted to everybody, as on a Windows folder in WSL or some network folders.
+const NO_LOCKS: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int fcntl64(int fd, int command, ...) {
+    va_list rest;
+    va_start(rest, command);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    return command == F_SETLK ? 0 : syscall(SYS_fcntl, fd, command, argument);
+}
+
+int fcntl(int fd, int command, ...) {
+    va_list rest;
+    va_start(rest, command);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    return fcntl64(fd, command, argument);
+}
+"#;
+
+#[tokio::test]
+async fn check_finds_a_folder_that_keeps_no_second_process_out() {
+    let mut site = Site::new().await;
+    let mut process = site.connected(1).await;
+    site.stop(&mut process).await;
+    assert_eq!(site.check().await.0, Some(0));
+    let library = shim(&site.folder, NO_LOCKS);
+    site.set("LD_PRELOAD", &library);
+    let (code, told) = site.check().await;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("does not lock files") && told.contains("on this machine's own disk"), "{told}");
+}

@@ -33,7 +33,7 @@ pub async fn post(rest: &Rest, ledger: &Ledger, channel: ChannelId) {
         let count = if together { fitting(&lines) } else { 1 };
         let error = post_lines(rest, channel, &owed[..count], &lines[..count]).await.err();
         match &error {
-            Some(error) if error.transient().is_some() => continue,
+            Some(error) if !is_final(error) => continue,
             Some(_) if count > 1 => {
                 together = false;
                 continue;
@@ -60,6 +60,11 @@ fn line(entry: &Entry) -> String {
     }
 }
 
+/// Whether the channel will not take a message tomorrow either, unless a person does something.
+fn is_final(error: &RestError) -> bool {
+    error.transient().is_none() && matches!(error.status(), Some(400 | 403 | 404))
+}
+
 /// How many of the lines fit into one message; the first one does.
 fn fitting(lines: &[String]) -> usize {
     let mut room = MAX_MESSAGE;
@@ -81,6 +86,7 @@ async fn post_lines(rest: &Rest, channel: ChannelId, owed: &[Entry], lines: &[St
         .flags(MessageFlags::SUPPRESS_EMBEDS)
         .nonce(Nonce::String(nonce))
         .enforce_nonce(true);
-    let again = |error: &RestError| error.transient().map(|pause| pause.min(LONGEST_PAUSE));
+    let again =
+        |error: &RestError| (!is_final(error)).then(|| error.transient().unwrap_or_default().min(LONGEST_PAUSE));
     retry(BACKOFF, Instant::now() + TRY_FOR, || rest.post_message(channel, &message), again).await
 }

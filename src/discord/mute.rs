@@ -182,7 +182,7 @@ async fn acknowledge(context: &Context, ticket: Ticket, call: QueuedCall) -> Opt
     if let Err(error) = accepted.await {
         // Nobody behind it waits for what follows.
         drop(call);
-        context.ledger.leave(number);
+        context.ledger.not_accepted(number);
         let interaction_id = command.callback.id;
         tracing::warn!(%interaction_id, "the first answer was not accepted, so nothing was sent: {}", error_chain(&error));
         audit(&command, "unacknowledged", None);
@@ -260,7 +260,7 @@ async fn deliver(context: &Context, number: u64, command: &Command, outcome: &Ou
 /// sent to Wolkvox for it.
 pub(super) async fn recover(context: &Context, entry: Entry, breakdown: Breakdown) {
     let Entry { number, command, phase } = entry;
-    let Phase::Decided { outcome, .. } = phase else {
+    let Phase::Decided { outcome, before, .. } = phase else {
         audit(&command, "unacknowledged", None);
         let text = reply::interrupted(command.language, &command.agent);
         return look_again(context, number, &command, &text).await;
@@ -278,7 +278,7 @@ pub(super) async fn recover(context: &Context, entry: Entry, breakdown: Breakdow
         return context.ledger.told(number);
     }
     let text = match breakdown {
-        Breakdown::Restart => reply::outcome(command.language, &command.agent, &outcome, None),
+        Breakdown::Restart => reply::outcome(command.language, &command.agent, &outcome, before),
         // What broke may be the text that was made of Wolkvox's words.
         Breakdown::Panic => reply::outcome_in_own_words(command.language, command.agent.id, &outcome),
     };

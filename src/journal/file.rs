@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use crate::command::Entry;
 use crate::language::Localized;
@@ -15,6 +16,9 @@ use crate::language::Localized;
 const VERSION: i64 = 3;
 const SCHEMA: &str =
     "CREATE TABLE entries (number INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT; PRAGMA user_version = 3";
+/// The argument of a process that tries to take a file that another one has, and its exit code where it got it.
+pub const TRY_TO_TAKE: &str = "try-to-take";
+const GOT_IT: u8 = 77;
 /// For its owner alone: the file holds the tokens of interactions in progress.
 const MODE: u32 = 0o600;
 
@@ -42,6 +46,12 @@ pub enum OpenError {
          elsewhere"
     )]
     NotPermitted(PathBuf, u32),
+    /// A second process would not be kept out.
+    #[error(
+        "the folder of {0} does not lock files, as a Windows folder in WSL or a network folder. Name a file on this \
+         machine's own disk"
+    )]
+    NoLocks(PathBuf),
     /// It is something else, or damaged. It was not changed.
     #[error(
         "{0} is damaged, or not a file of this bot ({1}). It was left as it is: move it away together with {0}-wal, and \
@@ -84,6 +94,11 @@ impl Localized for OpenError {
             Self::NotPermitted(path, user) => format!(
                 "el usuario {user} no puede escribir {} y su carpeta. Dale ambos a ese usuario (sudo chown -R {user} \
                  CARPETA) o nombra un archivo en otro lugar",
+                path.display()
+            ),
+            Self::NoLocks(path) => format!(
+                "la carpeta de {} no bloquea archivos, como una carpeta de Windows en WSL o una de red. Nombra un archivo \
+                 en un disco propio de esta máquina",
                 path.display()
             ),
             Self::NotOurs(path, why) => {
@@ -146,10 +161,27 @@ impl OpenError {
                 let error = writable.err().unwrap_or_else(|| ErrorKind::PermissionDenied.into());
                 Self::of_system(path, &error)
             }
+            Some(ErrorCode::FileLockingProtocolFailed) => Self::NoLocks(path.to_owned()),
+            Some(ErrorCode::SystemIoFailure) if is_of_locks(error) => Self::NoLocks(path.to_owned()),
             Some(ErrorCode::DiskFull) => Self::Full(path.to_owned()),
             _ => Self::Other(path.to_owned(), error.to_string()),
         }
     }
+}
+
+/// Whether locking or sharing memory failed, and not reading or writing.
+fn is_of_locks(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+    matches!(
+        code,
+        ffi::SQLITE_IOERR_LOCK
+            | ffi::SQLITE_IOERR_RDLOCK
+            | ffi::SQLITE_IOERR_UNLOCK
+            | ffi::SQLITE_IOERR_CHECKRESERVEDLOCK
+            | ffi::SQLITE_IOERR_SHMOPEN
+            | ffi::SQLITE_IOERR_SHMMAP
+            | ffi::SQLITE_IOERR_SHMLOCK
+    )
 }
 
 /// The number of the user that this process runs as.
@@ -181,12 +213,24 @@ pub fn inspect(path: &Path) -> Result<Status, OpenError> {
         make(path).and_then(|()| fs::remove_file(path)).map_err(|error| OpenError::of_system(path, &error))?;
         return Ok(Status::Free { unfinished: 0 });
     }
-    Ok(match take(path)? {
-        None => Status::InUse,
-        Some((_, entries)) => {
-            Status::Free { unfinished: entries.iter().filter(|entry| entry.command.is_open()).count() }
-        }
-    })
+    let Some((_mine, entries)) = take(path)? else { return Ok(Status::InUse) };
+    if is_free_for_another(path) {
+        return Err(OpenError::NoLocks(path.to_owned()));
+    }
+    Ok(Status::Free { unfinished: entries.iter().filter(|entry| entry.command.is_open()).count() })
+}
+
+/// Whether another process gets a file that this one has. Two connections in one process would prove nothing.
+fn is_free_for_another(path: &Path) -> bool {
+    let Ok(program) = std::env::current_exe() else { return false };
+    let mut other = Command::new(program);
+    other.arg(TRY_TO_TAKE).arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    other.status().is_ok_and(|status| status.code() == Some(GOT_IT.into()))
+}
+
+/// What such a process does: the exit code says whether it got the file.
+pub fn try_to_take(path: &Path) -> u8 {
+    if matches!(take(path), Ok(Some(_))) { GOT_IT } else { 0 }
 }
 
 /// Makes an empty file for this user alone, or makes one that is there private, together with the log beside it.
