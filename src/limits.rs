@@ -24,6 +24,8 @@ pub struct Limits {
     pub disconnected: Duration,
     /// How often to look whether the server still has the command.
     pub registration: Duration,
+    /// After how long the log warns that a person still waits for an outcome that is known.
+    pub undelivered: Duration,
     /// When the bot stops, how long it goes on telling people and the audit channel what came of commands, once no call
     /// is under way.
     pub last_words: Duration,
@@ -44,6 +46,7 @@ impl Default for Limits {
             question: Duration::from_secs(60),
             disconnected: Duration::from_secs(30 * 60),
             registration: Duration::from_secs(5 * 60),
+            undelivered: Duration::from_secs(30),
             last_words: Duration::from_secs(20),
             handing_over: Duration::from_secs(3),
             directory: Duration::from_secs(5 * 60),

@@ -27,6 +27,7 @@ mod faults;
 mod gateway;
 mod guard;
 mod hostile;
+mod keystrokes;
 mod killed;
 mod languages;
 mod logs;

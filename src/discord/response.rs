@@ -33,8 +33,6 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
 /// How shortly before its end the last try of a first answer begins, where a longer pause was asked for.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
-/// After how long the log warns that a person still waits for an outcome that is known.
-const NOTICEABLE: Duration = Duration::from_secs(30);
 
 /// Who sees the replies. Refusals and questions are always for the invoker alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +122,7 @@ pub(super) async fn deliver(context: &Context, command: &Command, reply: &Reply)
         let Err(error) = rest.edit_original(callback, &edit(text)).await else { return Ok(()) };
         let (interaction_id, why) = (callback.id, error_chain(&error));
         tracing::debug!(%interaction_id, "the outcome could not be delivered: {why}");
-        if !warned && began.elapsed() >= NOTICEABLE {
+        if !warned && began.elapsed() >= context.limits.undelivered {
             warned = true;
             tracing::warn!(%interaction_id, "the person still waits for the outcome, which is tried again: {why}");
         }
