@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
@@ -171,7 +172,7 @@ impl App {
             _ = async { drop((&mut gateway).await); pending::<()>().await } => {}
         }
         close.cancel();
-        if ended.is_ok() {
+        if !gateway.is_terminated() {
             let _ = timeout(Duration::from_secs(1), gateway).await;
         }
         ended
