@@ -42,7 +42,7 @@ pub struct App {
     state: watch::Sender<State>,
 }
 
-/// What the bot is doing, for whoever keeps it running.
+/// What the bot is doing, for the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It is on its way to Discord for the first time.
@@ -53,7 +53,7 @@ pub enum State {
     Ready,
     /// The connection that commands come in through is lost, and made anew.
     Reconnecting,
-    /// No new commands are taken, those under way are finished. Nothing comes after it.
+    /// No new commands are taken, and those in progress are finished. It is the last state.
     Stopping,
 }
 

@@ -1,4 +1,4 @@
-//! The audit record that the log has of every command: who, which agent, what came of it, how long it took. What the
+//! The audit record that the log has of every command: the person, the agent, the outcome, the duration. What the
 //! bot itself may not forget is in [`crate::ledger`].
 
 use std::time::Duration;

@@ -29,7 +29,7 @@ const CLEAN: Duration = Duration::from_secs(60);
 /// The way to the file; without one nothing is written.
 pub struct Journal(Option<Arc<Shared>>);
 
-/// What came of trying to take a file.
+/// Whether a file was taken.
 pub enum Taken {
     /// The file is this process's, with these entries in the order of their numbers.
     Mine(Journal, Vec<Entry>),

@@ -26,8 +26,8 @@ pub struct Limits {
     pub registration: Duration,
     /// After how long the log warns that a person still waits for an outcome that is known.
     pub undelivered: Duration,
-    /// When the bot stops, how long it goes on telling people and the audit channel what came of commands, once no call
-    /// is under way.
+    /// When the bot stops, how long it goes on telling people and the audit channel the outcomes, once no call is in
+    /// progress.
     pub last_words: Duration,
     /// The same for people where the next start tells what is left.
     pub handing_over: Duration,

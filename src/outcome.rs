@@ -1,11 +1,10 @@
-//! What came of a command: four outcomes, none of them half known.
+//! The outcome of a command: one of four, none of them half known.
 //!
 //! The journal stores them as JSON. A change to what that looks like, such as a new variant, needs a new `VERSION` in
 //! `journal/file.rs`: a bot refuses a file whose version it does not know.
 
 use serde::{Deserialize, Serialize};
 
-/// What came of one toggle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Wolkvox says that it was carried out.

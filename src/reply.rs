@@ -1,5 +1,5 @@
 //! Every sentence that a person reads in Discord, in every language. Each sentence stands once, in all languages side
-//! by side: one that lacks a language does not compile. What the bot tells whoever runs it stands where it is told, in
+//! by side: one that lacks a language does not compile. What the bot tells its administrator stands where it is told, in
 //! two languages, by the same rule ([`Language::pick_for_operator`]).
 //!
 //! A reply says first what happened, then what to do, and claims no more than is known.
@@ -86,7 +86,7 @@ pub struct Before {
     pub at: u64,
 }
 
-/// What came of a command, and where it was done what came before it, if that is known.
+/// The outcome of a command, with the toggle before it where that is known.
 pub fn outcome(language: Language, agent: &Agent, outcome: &Outcome, before: Option<Before>) -> String {
     match outcome {
         Outcome::Done(done) => self::done(language, agent, Some(&done.msg), before),
@@ -275,7 +275,7 @@ fn not_sent_from_here(language: Language) -> &'static str {
     language.pick("**Not sent from here:**", "**No se envió desde aquí:**", "**Não foi enviado daqui:**")
 }
 
-/// Whether a message is one of these two, which say nothing of what came of the command elsewhere.
+/// Whether a message is one of these two, which say nothing of the outcome elsewhere.
 pub fn leaves_the_outcome_open(text: &str) -> bool {
     Language::ALL.into_iter().any(|language| text.starts_with(not_sent_from_here(language)))
 }
