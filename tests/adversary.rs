@@ -1,0 +1,60 @@
+//! What a hostile reader of the core found: each of these once toggled unasked, told a lie or kept somebody waiting.
+
+use std::time::Duration;
+
+use serenity::model::id::ChannelId;
+use wolkvox_bot::config::Config;
+
+use crate::clock::movable_clock;
+use crate::support::bot::{Site, World};
+use crate::support::discord::{AUDIT_CHANNEL, Actor, Fate, second_supervisor, supervisor};
+use crate::support::shim;
+
+/// While there is the file DISK, the disk that the state file is on is broken: it takes what is written to it and
+/// confirms nothing, or takes nothing where that file says "full".
+const DISK: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int state(int fd) {
+    char link[64], path[4096] = {0}, word[8] = {0};
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const char *file = getenv("STATE_FILE");
+    if (readlink(link, path, sizeof path - 1) < 1 || strncmp(path, file, strlen(file))) return 0;
+    int found = open(getenv("DISK"), O_RDONLY);
+    if (found < 0) return 0;
+    ssize_t length = read(found, word, 4);
+    close(found);
+    return length == 4 ? 2 : 1;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t offset) {
+    if (state(fd) == 2) { errno = ENOSPC; return -1; }
+    return syscall(SYS_pwrite64, fd, bytes, count, offset);
+}
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) { return pwrite64(fd, bytes, count, offset); }
+int fsync(int fd) {
+    if (state(fd)) { errno = EIO; return -1; }
+    return syscall(SYS_fsync, fd);
+}
+int fdatasync(int fd) { return fsync(fd); }
+"#;
+
+#[tokio::test]
+async fn a_clock_that_is_set_lets_nobody_reverse_a_toggle_unasked() {
+    let mut site = Site::new().await;
+    let offset = movable_clock(&mut site);
+    let mut process = site.connected(1).await;
+    process.runs(site.discord.reply(site.discord.mute(&supervisor(), 1001))).await;
+    std::fs::write(&offset, "3600").unwrap();
+    let text = process.runs(site.discord.reply(site.discord.mute(&second_supervisor(), 1001))).await;
+    assert!(text.starts_with("**Not sent:** <@501> toggled the microphone of agent 1001"), "{text}");
+    site.settle(&process);
+}
+
