@@ -47,6 +47,26 @@ int fdatasync(int fd) { return fsync(fd); }
 "#;
 
 #[tokio::test]
+async fn what_a_disk_took_without_confirming_it_counts_as_in_the_file() {
+    let mut site = Site::new().await;
+    let disk = site.folder.join("disk");
+    let library = shim(&site.folder, DISK);
+    site.set("LD_PRELOAD", &library);
+    site.set("DISK", disk.to_str().unwrap());
+    let mut process = site.connected(1).await;
+    process.runs(site.discord.reply(site.discord.mute(&supervisor(), 1001))).await;
+    std::fs::write(&disk, "").unwrap();
+    site.discord.state(|state| state.first_answer_fates.push_back(Fate::Slow(Duration::from_millis(800))));
+    let command = site.discord.mute(&supervisor(), 1002);
+    process.runs(site.discord.until("it is on its way", |state| state.first_answer_fates.is_empty())).await;
+    std::fs::write(&disk, "full").unwrap();
+    let text = process.runs(site.discord.reply(command)).await;
+    assert!(text.starts_with("**Not sent:** the bot can't write its state file. Nothing has changed"), "{text}");
+    assert_eq!(site.wolkvox.toggles(1002), 0);
+    site.settle(&process);
+}
+
+#[tokio::test]
 async fn a_clock_that_is_set_lets_nobody_reverse_a_toggle_unasked() {
     let mut site = Site::new().await;
     let offset = movable_clock(&mut site);
