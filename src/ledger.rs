@@ -183,7 +183,7 @@ impl Ledger {
             return (Write::unneeded(), None);
         };
         let before = is_done.then(|| state.before(&entry)).flatten();
-        let write = self.put(&mut state, &entry);
+        let write = self.put(&mut state, &entry, entry.phase.is_unsent());
         self.changed.notify_waiters();
         (write, before)
     }
@@ -192,7 +192,7 @@ impl Ledger {
     pub fn leave(&self, number: u64) {
         let mut state = self.state();
         if let Some(entry) = state.change(number, |_| {}) {
-            self.put(&mut state, &entry);
+            self.put(&mut state, &entry, true);
         }
     }
 
@@ -200,14 +200,14 @@ impl Ledger {
     pub fn interrupt(&self, number: u64, breakdown: Breakdown) -> Option<(Entry, Write)> {
         let mut state = self.state();
         let entry = state.change(number, |entry| entry.interrupt(breakdown, self.posts))?;
-        let write = self.put(&mut state, &entry);
+        let write = self.put(&mut state, &entry, entry.phase.is_unsent());
         self.changed.notify_waiters();
         Some((entry, write))
     }
 
-    /// Writes an entry. The question that it answers is open again if nothing was sent from here.
-    fn put(&self, state: &mut State, entry: &Entry) -> Write {
-        let question = entry.command.answers.filter(|_| entry.phase.is_unsent());
+    /// Writes an entry. The question that it answers is open again if it was `unsent` from here.
+    fn put(&self, state: &mut State, entry: &Entry, unsent: bool) -> Write {
+        let question = entry.command.answers.filter(|_| unsent);
         match question.and_then(|question| state.answer(question, [Some(entry.command.callback.id), None])) {
             Some(question) => self.journal.put(&[&question, entry]),
             None => self.journal.put(&[entry]),

@@ -78,3 +78,21 @@ async fn a_clock_that_is_set_lets_nobody_reverse_a_toggle_unasked() {
     site.settle(&process);
 }
 
+#[tokio::test]
+async fn a_press_whose_question_was_not_accepted_leaves_the_button_usable() {
+    World::run(async |world| {
+        let diego = Actor { id: 504, name: "diego", ..second_supervisor() };
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        let brunos = world.discord.finished(world.discord.mute(&second_supervisor(), 1001)).await.button().unwrap();
+        let diegos = world.discord.finished(world.discord.mute(&diego, 1001)).await.button().unwrap();
+        world.discord.reply(world.discord.press(&second_supervisor(), &brunos)).await;
+        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
+        let lost = world.discord.press(&diego, &diegos);
+        assert_eq!(world.log.outcome(lost).await, "unacknowledged");
+        let text = world.discord.reply(world.discord.press(&diego, &diegos)).await;
+        assert!(text.contains("<@502> toggled the microphone of agent 1001"), "{text}");
+        assert_eq!(world.wolkvox.toggles(1001), 2);
+    })
+    .await;
+}
+
