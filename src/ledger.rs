@@ -343,7 +343,10 @@ impl State {
 impl Entry {
     /// Decides a command that nobody carries out any more.
     fn interrupt(&mut self, breakdown: Breakdown, posts: bool) {
-        if let Some(outcome) = self.phase.verdict(breakdown) {
+        if let Phase::Decided { posted, .. } = &mut self.phase {
+            // The channel may not be set any more.
+            *posted |= !posts;
+        } else if let Some(outcome) = self.phase.verdict(breakdown) {
             let posted = !(posts && outcome.may_have_toggled());
             self.phase = Phase::Decided { outcome, at: Moment::now(), posted };
         }

@@ -96,3 +96,26 @@ async fn a_press_whose_question_was_not_accepted_leaves_the_button_usable() {
     .await;
 }
 
+#[tokio::test]
+async fn lines_for_a_channel_that_is_not_set_any_more_hold_no_stop_up() {
+    let folder = crate::support::Folder::new();
+    let with_channel = |config: &mut Config| {
+        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
+        config.state_file = Some(folder.join("state.db"));
+        config.limits.handing_over = Duration::from_millis(100);
+    };
+    World::run_with(with_channel, async |world| {
+        world.discord.state(|state| state.always.insert("other", Fate::Refuse(503, 0)));
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        world.bot.shut_down();
+        world.bot.ended().await.unwrap();
+        world.restart(|config| {
+            config.state_file = Some(folder.join("state.db"));
+            config.limits.handing_over = Duration::from_secs(24 * 60 * 60);
+        });
+        world.discord.until("it is connected again", |state| state.identifies == 2).await;
+        world.bot.shut_down();
+        world.bot.ended().await.unwrap();
+    })
+    .await;
+}
