@@ -6,8 +6,9 @@ use serenity::model::id::ChannelId;
 use wolkvox_bot::config::Config;
 
 use crate::clock::movable_clock;
+use crate::disk::disk_that_fills_up;
 use crate::support::bot::{Site, World};
-use crate::support::discord::{AUDIT_CHANNEL, Actor, Fate, second_supervisor, supervisor};
+use crate::support::discord::{AUDIT_CHANNEL, Actor, Fate, Order, second_supervisor, supervisor};
 use crate::support::shim;
 
 /// While there is the file DISK, the disk that the state file is on is broken: it takes what is written to it and
@@ -118,4 +119,19 @@ async fn lines_for_a_channel_that_is_not_set_any_more_hold_no_stop_up() {
         world.bot.ended().await.unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_command_that_comes_while_the_file_is_closed_is_told_that_the_bot_restarts() {
+    let mut site = Site::new().await;
+    let sign = disk_that_fills_up(&mut site);
+    let mut process = site.connected(1).await;
+    process.runs(site.discord.reply(site.discord.mute(&supervisor(), 1001))).await;
+    std::fs::write(&sign, "slow").unwrap();
+    process.signal("TERM");
+    process.log.until_contains("stopping").await;
+    let text = site.discord.reply(site.discord.mute(&supervisor(), 1002)).await;
+    assert!(text.starts_with("**Not sent:** the bot is restarting."), "{text}");
+    assert_eq!(process.ended().await.0, Some(0));
+    site.settle(&process);
 }
