@@ -135,3 +135,25 @@ async fn a_command_that_comes_while_the_file_is_closed_is_told_that_the_bot_rest
     assert_eq!(process.ended().await.0, Some(0));
     site.settle(&process);
 }
+
+#[tokio::test]
+async fn a_line_that_the_audit_channel_is_owed_when_the_bots_token_is_reset_is_posted_by_the_next_start() {
+    let folder = crate::support::Folder::new();
+    let change = |config: &mut Config| {
+        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
+        config.state_file = Some(folder.join("state.db"));
+        config.limits.handing_over = Duration::from_millis(100);
+    };
+    World::run_with(change, async |world| {
+        let (command, held) = world.held_call().await;
+        world.discord.state(|state| state.token_reset = true);
+        world.discord.order(|| Order::Close(4004));
+        held.notify_one();
+        let (_, ended) = tokio::join!(world.discord.reply(command), world.bot.ended());
+        assert!(ended.is_err());
+        world.discord.state(|state| state.token_reset = false);
+        world.restart(change);
+        world.discord.until("the line is posted", |state| state.posts.len() == 1).await;
+    })
+    .await;
+}

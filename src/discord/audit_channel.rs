@@ -33,7 +33,7 @@ pub async fn post(rest: &Rest, ledger: &Ledger, channel: ChannelId) {
         let count = if together { fitting(&lines) } else { 1 };
         let error = post_lines(rest, channel, &owed[..count], &lines[..count]).await.err();
         match &error {
-            Some(error) if error.transient().is_some() => continue,
+            Some(error) if may_pass(error).is_some() => continue,
             Some(_) if count > 1 => {
                 together = false;
                 continue;
@@ -81,6 +81,14 @@ async fn post_lines(rest: &Rest, channel: ChannelId, owed: &[Entry], lines: &[St
         .flags(MessageFlags::SUPPRESS_EMBEDS)
         .nonce(Nonce::String(nonce))
         .enforce_nonce(true);
-    let again = |error: &RestError| error.transient().map(|pause| pause.min(LONGEST_PAUSE));
-    retry(BACKOFF, Instant::now() + TRY_FOR, || rest.post_message(channel, &message), again).await
+    retry(BACKOFF, Instant::now() + TRY_FOR, || rest.post_message(channel, &message), may_pass).await
+}
+
+/// How long to wait before the lines are posted again; `None` where Discord does not take them.
+fn may_pass(error: &RestError) -> Option<Duration> {
+    match error.status() {
+        // The bot's token was reset. The next start has another one.
+        Some(401) => Some(LONGEST_PAUSE),
+        _ => error.transient().map(|pause| pause.min(LONGEST_PAUSE)),
+    }
 }
