@@ -163,8 +163,9 @@ impl Entry {
     pub fn counts(&self, window: Duration) -> Option<Standing> {
         let standing = self.phase.standing()?;
         let counts = match self.phase {
-            Phase::Answering => self.at().elapsed() < window + ANOTHER_COPY,
-            Phase::Decided { .. } => self.at().elapsed() < window,
+            // A clock that is set must not let anybody reverse a toggle unasked.
+            Phase::Answering => self.at().since() < window + ANOTHER_COPY,
+            Phase::Decided { .. } => self.at().since() < window,
             _ => true,
         };
         (counts && !window.is_zero()).then_some(standing)

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -201,7 +201,7 @@ struct Writer {
     shared: Arc<Shared>,
     connection: Connection,
     path: PathBuf,
-    /// The numbers that the file has entries of.
+    /// The numbers that the file has entries of, or may have.
     stored: HashSet<u64>,
     /// Those of them that have a token.
     with_token: HashSet<u64>,
@@ -230,6 +230,11 @@ impl Writer {
     fn write(&mut self, mut rows: BTreeMap<u64, Row>) {
         let result = self.transaction(&rows);
         let written = result.is_ok();
+        // The next process may find what the system took and did not bring to the disk.
+        let is_perhaps = |error: &rusqlite::Error| {
+            error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
+        };
+        let perhaps = result.as_ref().is_err_and(is_perhaps);
         self.tell(result.err());
         for (number, row) in &mut rows {
             if written {
@@ -237,6 +242,8 @@ impl Writer {
                     |set: &mut HashSet<u64>, has: bool| if has { set.insert(*number) } else { set.remove(number) };
                 set(&mut self.stored, row.entry.is_some());
                 set(&mut self.with_token, row.has_token);
+            } else if perhaps {
+                self.stored.insert(*number);
             }
             let stored = match written {
                 true => Stored::Written,

@@ -183,7 +183,7 @@ impl Ledger {
         let Some(entry) = state.change(number, |entry| entry.phase = decided) else {
             return (Write::unneeded(), None);
         };
-        let write = self.put(&mut state, &entry);
+        let write = self.put(&mut state, &entry, entry.phase.is_unsent());
         self.changed.notify_waiters();
         (write, before)
     }
@@ -192,7 +192,7 @@ impl Ledger {
     pub fn not_accepted(&self, number: u64) {
         let mut state = self.state();
         if let Some(entry) = state.change(number, |_| {}) {
-            self.put(&mut state, &entry);
+            self.put(&mut state, &entry, true);
         }
     }
 
@@ -200,14 +200,14 @@ impl Ledger {
     pub fn interrupt(&self, number: u64, breakdown: Breakdown) -> Option<(Entry, Write)> {
         let mut state = self.state();
         let entry = state.change(number, |entry| entry.interrupt(breakdown, self.posts))?;
-        let write = self.put(&mut state, &entry);
+        let write = self.put(&mut state, &entry, entry.phase.is_unsent());
         self.changed.notify_waiters();
         Some((entry, write))
     }
 
-    /// Writes an entry. The question that it answers is open again if nothing was sent from here.
-    fn put(&self, state: &mut State, entry: &Entry) -> Write {
-        let question = entry.command.answers.filter(|_| entry.phase.is_unsent());
+    /// Writes an entry. The question that it answers is open again if it was `unsent` from here.
+    fn put(&self, state: &mut State, entry: &Entry, unsent: bool) -> Write {
+        let question = entry.command.answers.filter(|_| unsent);
         match question.and_then(|question| state.answer(question, [Some(entry.command.callback.id), None])) {
             Some(question) => self.journal.put(&[&question, entry]),
             None => self.journal.put(&[entry]),
@@ -343,7 +343,10 @@ impl State {
 impl Entry {
     /// Decides a command that nobody carries out any more.
     fn interrupt(&mut self, breakdown: Breakdown, posts: bool) {
-        if let Some(outcome) = self.phase.verdict(breakdown) {
+        if let Phase::Decided { posted, .. } = &mut self.phase {
+            // The channel may not be set any more.
+            *posted |= !posts;
+        } else if let Some(outcome) = self.phase.verdict(breakdown) {
             let posted = !(posts && outcome.may_have_toggled());
             self.phase = Phase::Decided { outcome, before: None, at: Moment::now(), posted };
         }

@@ -43,7 +43,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) { return p
 "#;
 
 /// Gives a site such a disk; returns the file that fills it.
-fn disk_that_fills_up(site: &mut Site) -> PathBuf {
+pub(crate) fn disk_that_fills_up(site: &mut Site) -> PathBuf {
     let sign = site.folder.join("full");
     let library = shim(&site.folder, DISK);
     site.set("LD_PRELOAD", &library);

@@ -10,6 +10,7 @@
 )]
 
 mod acknowledgement;
+mod adversary;
 mod agents;
 mod arguments;
 mod audit_channel;

@@ -98,8 +98,12 @@ impl Handler {
             return tracing::error!(%interaction_id, "the handler panicked before the command was admitted");
         };
         self.tasks.spawn(async move {
+            let is_refused = admitted.number().is_none();
             let ended = carry_out(&context, &interaction, received, admitted);
-            if context.end.run_until_cancelled(ended).await.is_none() {
+            if is_refused {
+                // The person is told while the file is being closed, too.
+                ended.await;
+            } else if context.end.run_until_cancelled(ended).await.is_none() {
                 tracing::warn!(%interaction_id, "left unanswered: the bot was stopped");
             }
         });

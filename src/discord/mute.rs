@@ -164,12 +164,15 @@ pub(super) async fn carry_out(context: &Context, interaction: &Interaction, rece
 
 /// Asks whether somebody else's toggle is to be reversed.
 async fn ask(context: &Context, ticket: Ticket, conflict: &Conflict) {
-    let Ticket { command, admitted, .. } = ticket;
+    let Ticket { number, command, admitted } = ticket;
     let Command { callback, language, received, .. } = &command;
     admitted.stored().await;
     let text = reply::guarded(*language, &command.agent, conflict);
     let question = response::question(text, callback.id, *language);
     let asked = response::respond(&context.rest, callback, &question, *received, &context.limits).await;
+    if asked.is_err() {
+        context.ledger.not_accepted(number);
+    }
     audit(&command, if asked.is_ok() { "guarded" } else { "unacknowledged" }, None);
 }
 
