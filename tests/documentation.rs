@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
+use serenity::model::id::{InteractionId, UserId};
+use wolkvox_bot::agent::AgentId;
+use wolkvox_bot::command::Standing;
 use wolkvox_bot::config::VARIABLES;
+use wolkvox_bot::directory::Name;
 use wolkvox_bot::language::Language;
-use wolkvox_bot::reply;
+use wolkvox_bot::ledger::Conflict;
+use wolkvox_bot::reply::{self, Agent};
 
 const ENGLISH: &str = "README.md";
 const SPANISH: &str = ".github/README.es.md";
@@ -101,18 +107,22 @@ fn the_guides_have_the_same_sections_with_the_same_names_and_commands() {
 #[test]
 fn the_guides_quote_replies_as_they_are() {
     let replies = read("tests/replies.txt");
+    let agent = Agent { id: AgentId::parse("1001").unwrap(), name: Name::new("Luis Gómez"), is_unlisted: false };
+    let (command, by) = (InteractionId::new(1), UserId::new(2));
+    let conflict = Conflict { command, by, ago: Duration::from_secs(8), standing: Standing::Done };
     for (guide, language) in [(ENGLISH, Language::English), (SPANISH, Language::Spanish)] {
         let sections = sections(&read(guide));
         let table = sections.iter().find(|section| section.prose.iter().any(|line| line.contains("@beto"))).unwrap();
         let text = table.prose.join("\n");
         assert!(text.contains(&format!("**{}**", reply::go_on(language))), "{guide}");
+        assert!(text.contains(&reply::guarded(language, &agent, &conflict).replace("<@2>", "@beto")), "{guide}");
         // Beginnings in bold, and a piece in italics.
         let bold =
             text.split("**").skip(1).step_by(2).filter(|bold| bold.ends_with(':')).map(|bold| format!("**{bold}**"));
         let text = text.replace("**", "");
         let italic = text.split('*').skip(1).step_by(2).map(str::to_owned);
         let quoted: Vec<String> = bold.chain(italic).collect();
-        assert_eq!(quoted.len(), 6, "{guide}: {quoted:?}");
+        assert_eq!(quoted.len(), 8, "{guide}: {quoted:?}");
         for quoted in quoted {
             assert!(replies.contains(&quoted), "{guide}: {quoted}");
         }
