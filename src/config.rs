@@ -172,7 +172,8 @@ fn server(reader: &mut Reader<'_>) -> Option<String> {
     let code = reader.get("WOLKVOX_SERVER", values::server_code)?;
     let written = reader.value("WOLKVOX_SERVER").unwrap_or_default();
     if written.len() < 4 && code.bytes().all(|byte| byte.is_ascii_digit()) {
-        let problem = both(format!("it is {code}, not {code:0>4}"), format!("es {code}, no {code:0>4}"));
+        let problem =
+            both(format!("perhaps {code:0>4} is meant, not {code}"), format!("quizás es {code:0>4}, no {code}"));
         let remedy = both("YAML keeps zeros in quotation marks alone", "YAML solo conserva los ceros entre comillas");
         reader.warn("WOLKVOX_SERVER", problem, remedy);
     }

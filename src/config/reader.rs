@@ -36,10 +36,8 @@ impl<'a> Reader<'a> {
     pub(super) fn look_at_file(&mut self, path: &Path) {
         let mode = path.metadata().map_or(0, |file| file.permissions().mode());
         if mode & 0o077 != 0 {
-            let english = "other users of this machine may read or change it, and the tokens in it";
-            let spanish = "otros usuarios de esta máquina pueden leer o cambiar el archivo y los tokens que contiene";
-            let remedy = both("Close it to them: chmod 600 .env", "Ciérralo para ellos: chmod 600 .env");
-            self.warn(env_file::NAME, both(english, spanish), remedy);
+            let problem = both("other users may read or change it", "otros usuarios pueden leerlo o cambiarlo");
+            self.warn(env_file::NAME, problem, both("Close it: chmod 600 .env", "Ciérralo: chmod 600 .env"));
         }
         self.unreadable_lines();
         self.doubtful_lines();
@@ -50,11 +48,9 @@ impl<'a> Reader<'a> {
 
     /// A line that may set one of our variables is a mistake. Any other may be another program's.
     fn unreadable_lines(&mut self) {
-        let remedy =
-            || both("Write NAME=value, or # before a comment", "Escribe NOMBRE=valor, o # antes de un comentario");
-        let problem = |line: &str| {
-            both(format!("line {line} of .env can't be read"), format!("no se puede leer la línea {line} de .env"))
-        };
+        let remedy = || both("Write NAME=value, or # and a comment", "Escribe NOMBRE=valor, o # y un comentario");
+        let problem =
+            |line: &str| both(format!("line {line} of .env can't be read"), format!("la línea {line} es ilegible"));
         let mut foreign = Vec::new();
         for (number, line) in &self.file.others {
             let line = line.to_ascii_uppercase().replace(['-', ' '], "_");
@@ -68,7 +64,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Notes values that do not count, here or where others read the file.
     fn doubtful_lines(&mut self) {
         for Variable { name, .. } in VARIABLES {
             let (here, there) = (self.in_environment(name), self.in_file(name));
@@ -103,8 +98,7 @@ impl<'a> Reader<'a> {
             }
             let english = format!("If {name} is meant, correct it in .env");
             let spanish = format!("Si querías definir {name}, corrígelo en .env");
-            let problem =
-                both("the bot has no variable of this name", "el bot no tiene ninguna variable con este nombre");
+            let problem = both("the bot has no such variable", "el bot no tiene esa variable");
             self.warn(&found.name, problem, [english, spanish]);
         }
     }
