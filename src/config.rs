@@ -167,7 +167,6 @@ fn allowlist(reader: &mut Reader<'_>, guild: Option<GuildId>) -> Option<Allowlis
     Allowlist::new(guild, roles).map_err(report).ok()
 }
 
-/// Whether YAML may have taken the zeros from the code.
 fn server(reader: &mut Reader<'_>) -> Option<String> {
     let code = reader.get("WOLKVOX_SERVER", values::server_code)?;
     let written = reader.value("WOLKVOX_SERVER").unwrap_or_default();

@@ -174,6 +174,11 @@ async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
 }
 
 fn unreached(what: Pair, error: &RestError, report: &mut Report<'_>) -> io::Result<()> {
+    if let RestError::NoAnswer(error) = error
+        && error.names_its_remedy()
+    {
+        return report.error(what, error, &[]);
+    }
     let [english, spanish] = what_to_look_at(error);
     report.fail(what, format!("{error}.{english}"), format!("{}.{spanish}", error.spanish()))
 }
