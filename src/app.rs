@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+pub(crate) use self::error::what_to_look_at;
 pub use self::error::{BuildError, RunError};
 use crate::command::Entry;
 use crate::config::Config;

@@ -9,17 +9,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serenity::model::id::{ChannelId, GuildId, RoleId};
 
 use self::reader::Reader;
-use self::values::{both, localized};
-use self::variables::*;
+pub(crate) use self::variables::remedy;
 pub use self::variables::{VARIABLES, Variable};
-use crate::access::Allowlist;
+use crate::access::{Allowlist, InvalidAllowlist};
 use crate::env_file::{self, EnvFile};
-use crate::language::Language;
+use crate::language::{Language, Localized as _, both};
 use crate::limits::Limits;
-use crate::telemetry::{Filter, Format};
+use crate::telemetry::{Filter, Format, InvalidFilter};
 use crate::{discord, wolkvox};
 
 #[derive(Clone, Debug)]
@@ -41,26 +41,11 @@ pub struct Config {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The variable, several of them, or `.env`.
-    pub variable: String,
-    pub problem: String,
-    pub remedy: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { variable, problem, remedy } = self;
-        write!(f, "{variable}: {problem}. {remedy}.")
-    }
-}
-
-/// All mistakes: at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    pub problems: Vec<Problem>,
+    /// Each names a variable or `.env`, the problem and the remedy.
+    pub problems: Vec<String>,
     /// Where the settings were looked for, or what can be done without any.
-    hint: Option<String>,
+    pub hint: Option<String>,
     language: Language,
 }
 
@@ -68,42 +53,28 @@ impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ("These settings need to be fixed:", "Hay que corregir esta configuración:");
-        writeln!(f, "{}\n", self.language.pick_for_operator(head.0, head.1))?;
-        for Problem { variable, problem, remedy } in &self.problems {
-            writeln!(f, "  {variable}: {problem}.\n      {remedy}.")?;
-        }
-        if let Some(hint) = &self.hint {
-            writeln!(f, "\n{hint}")?;
-        }
-        Ok(())
+        let head = ["These settings need to be fixed:", "Hay que corregir esta configuración:"];
+        writeln!(f, "{}\n", self.language.pick_for_operator(head[0], head[1]))?;
+        self.problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))?;
+        self.hint.iter().try_for_each(|hint| writeln!(f, "\n{hint}"))
     }
 }
 
 /// The settings as far as they could be read, with all mistakes.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The administrator's.
     pub language: Language,
     /// What does not keep the bot from running, but is probably not meant.
-    pub warnings: Vec<Problem>,
-    /// The `.env` that was read.
-    pub env_file: Option<PathBuf>,
-    /// The variables for which the environment has one value and `.env`, which does not count then, another.
-    pub overridden: Vec<&'static str>,
+    pub warnings: Vec<String>,
     pub discord: Option<discord::Settings>,
     pub wolkvox: Option<wolkvox::Settings>,
     pub guild: Option<GuildId>,
     pub allowlist: Option<Allowlist>,
     /// `None` where it is wrong, `Some(None)` where it is not set.
     pub audit_channel: Option<Option<ChannelId>>,
-    /// `None` where the record is off.
-    pub state_file: Option<PathBuf>,
-    toggle_guard: Option<Duration>,
-    visibility: Option<discord::Visibility>,
-    agent_directory: Option<bool>,
-    log_format: Option<Format>,
-    log_filter: Option<Filter>,
+    /// Likewise; `Some(None)` where the record is off.
+    pub state_file: Option<Option<PathBuf>>,
+    config: Option<Config>,
     problems: Problems,
 }
 
@@ -116,135 +87,94 @@ impl Draft {
 
     /// Reads an environment, and `.env` in a directory for what is not set there.
     pub fn from_sources(environment: impl Fn(&str) -> Option<String>, directory: &Path) -> Self {
-        let (read, none) = (EnvFile::read(directory), EnvFile::default());
+        let path = directory.join(env_file::NAME);
+        let (read, none) = (EnvFile::read(&path), EnvFile::default());
         let mut reader = Reader::new(&environment, read.as_ref().unwrap_or(&none));
         match &read {
-            Ok(_) => reader.look_at_file(directory),
-            Err(error) => reader.without_file(error, directory),
+            Ok(_) => reader.look_at_file(&path),
+            Err(error) => reader.without_file(error, &path),
         }
-        Self { env_file: read.is_ok().then(|| directory.join(env_file::NAME)), ..Self::read(reader) }
-    }
-
-    /// Reads the settings through a function that gives a variable's value. A blank value counts as none.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        Self::read(Reader::new(&lookup, &EnvFile::default()))
+        Self::read(reader)
     }
 
     fn read(mut reader: Reader<'_>) -> Self {
-        let discord_token = reader.get(DISCORD_TOKEN, values::token);
-        let guild = reader.get(DISCORD_GUILD_ID, values::guild);
-        let roles = reader.get(ALLOWED_ROLE_IDS, values::roles);
-        let allowlist = guild.zip(roles).and_then(|(guild, roles)| allowlist(&mut reader, guild, roles));
-        let server = reader.get(WOLKVOX_SERVER, values::server_code);
-        let wolkvox_token = reader.get(WOLKVOX_TOKEN, values::token);
-        let [discord_token, wolkvox_token] = reader.in_their_places([discord_token, wolkvox_token]);
-        let timeout = reader.get(WOLKVOX_TIMEOUT_SECS, values::seconds(1..=120));
-        let toggle_guard = reader.get(TOGGLE_GUARD_SECS, values::seconds(0..=600));
+        // What is in the other token's place may be Wolkvox's, which Discord must not get.
+        let strays = reader.value("WOLKVOX_TOKEN").is_some_and(|token| values::is_discord_token(&token));
+        let is_safe = |token: &String| !strays || values::is_discord_token(token);
+        let discord_token = reader.get("DISCORD_TOKEN", values::discord_token).filter(is_safe);
+        let wolkvox_token = reader.get("WOLKVOX_TOKEN", values::wolkvox_token);
+        let guild = reader.get("DISCORD_GUILD_ID", values::guild);
+        let allowlist = allowlist(&mut reader, guild);
+        let server = server(&mut reader);
+        let timeout = reader.get("WOLKVOX_TIMEOUT_SECS", values::seconds(1..=120));
+        let toggle_guard = reader.get("TOGGLE_GUARD_SECS", values::seconds(0..=600));
         let visibilities = [("public", discord::Visibility::Public), ("private", discord::Visibility::Private)];
-        let visibility = reader.get(REPLY_VISIBILITY, values::choice(visibilities));
-        let audit_channel = reader.optional(AUDIT_CHANNEL_ID, values::channel);
-        let state_file = reader.value(STATE_FILE).unwrap_or_else(|| STATE_FILE.default.to_owned());
-        let agent_directory = reader.get(AGENT_DIRECTORY, values::choice([("on", true), ("off", false)]));
-        let formats = [("text", Format::Text), ("json", Format::Json)];
-        let log_format = reader.get(LOG_FORMAT, values::choice(formats));
-        let log_filter = reader.get(RUST_LOG, |value| value.parse().map_err(localized));
-        let discord_api = reader.get(DISCORD_API_URL, values::base_url);
-        let except = reader.value(NO_PROXY).unwrap_or_default();
-        let proxy = reader.optional(HTTPS_PROXY, |value| values::proxy(value, &except));
+        let visibility = reader.get("REPLY_VISIBILITY", values::choice(visibilities));
+        let audit_channel = reader.optional("AUDIT_CHANNEL_ID", values::channel);
+        let state_file = reader.get("STATE_FILE", values::state_file);
+        let agent_directory = reader.get("AGENT_DIRECTORY", values::choice([("on", true), ("off", false)]));
+        let log_format = reader.get("LOG_FORMAT", values::choice([("text", Format::Text), ("json", Format::Json)]));
+        let log_filter = reader.get("RUST_LOG", |value| value.parse().map_err(|error: InvalidFilter| error.both()));
+        let discord_api = reader.get("DISCORD_API_URL", values::base_url);
+        let except = reader.value("NO_PROXY").unwrap_or_default();
+        let proxy = reader.optional("HTTPS_PROXY", |value| values::proxy(value, &except));
         let of_server = server.and_then(|code| values::base_url(&format!("https://wv{code}.wolkvox.com")).ok());
-        let wolkvox_api = reader.optional(WOLKVOX_API_URL, values::base_url).and_then(|own| own.or(of_server));
-        doubts(&mut reader, &state_file);
-        let discord = discord_api.zip(discord_token).zip(proxy.clone());
+        let wolkvox_api = reader.optional("WOLKVOX_API_URL", values::base_url).and_then(|own| own.or(of_server));
+        let discord = discord_api.zip(discord_token.map(SecretString::from)).zip(proxy.clone());
         let discord = discord.map(|((api, token), proxy)| discord::Settings { api, token, proxy });
-        let wolkvox = wolkvox_api.zip(wolkvox_token).zip(timeout.zip(proxy));
+        let wolkvox = wolkvox_api.zip(wolkvox_token.map(SecretString::from)).zip(timeout.zip(proxy));
         let wolkvox =
             wolkvox.map(|((base, token), (timeout, proxy))| wolkvox::Settings { base, token, timeout, proxy });
-        let overridden = VARIABLES.into_iter().filter(|variable| reader.is_overridden(*variable));
-        Self {
-            language: reader.problems.language,
-            env_file: None,
-            overridden: overridden.map(|variable| variable.name).collect(),
-            warnings: reader.warnings,
-            discord,
-            wolkvox,
-            guild,
-            allowlist,
-            audit_channel,
-            state_file: (!state_file.eq_ignore_ascii_case("off")).then(|| state_file.into()),
-            toggle_guard,
-            visibility,
-            agent_directory,
-            log_format,
-            log_filter,
-            problems: reader.problems,
-        }
+        let config = || {
+            Some(Config {
+                discord: discord.clone()?,
+                wolkvox: wolkvox.clone()?,
+                allowlist: allowlist.clone()?,
+                toggle_guard: toggle_guard?,
+                visibility: visibility?,
+                audit_channel: audit_channel?,
+                state_file: state_file.clone()?,
+                agent_directory: agent_directory?,
+                log_format: log_format?,
+                log_filter: log_filter?,
+                limits: Limits::default(),
+            })
+        };
+        let config = config();
+        let Reader { warnings, problems, .. } = reader;
+        let language = problems.language;
+        Self { language, warnings, discord, wolkvox, guild, allowlist, audit_channel, state_file, config, problems }
     }
 
     /// # Errors
     /// All mistakes together.
     pub fn finish(self) -> Result<Config, Problems> {
-        let config = || {
-            Some(Config {
-                discord: self.discord?,
-                wolkvox: self.wolkvox?,
-                allowlist: self.allowlist?,
-                toggle_guard: self.toggle_guard?,
-                visibility: self.visibility?,
-                audit_channel: self.audit_channel?,
-                state_file: self.state_file,
-                agent_directory: self.agent_directory?,
-                log_format: self.log_format?,
-                log_filter: self.log_filter?,
-                limits: Limits::default(),
-            })
-        };
-        let problems = self.problems;
-        config().filter(|_| problems.problems.is_empty()).ok_or(problems)
+        self.config.filter(|_| self.problems.problems.is_empty()).ok_or(self.problems)
     }
 }
 
-fn allowlist(reader: &mut Reader<'_>, guild: GuildId, roles: Vec<RoleId>) -> Option<Allowlist> {
+fn allowlist(reader: &mut Reader<'_>, guild: Option<GuildId>) -> Option<Allowlist> {
+    let (roles, guild) = (reader.get("ALLOWED_ROLE_IDS", values::roles)?, guild?);
     // An id begins with the time at which it was made, in milliseconds: discord.com/developers/docs/reference#snowflakes.
     let older = |role: &RoleId| role.get() >> 22 < guild.get() >> 22;
     if !roles.is_empty() && roles.iter().all(older) {
-        reader.warn(
-            &[DISCORD_GUILD_ID.name, ", ", ALLOWED_ROLE_IDS.name].concat(),
-            both(
-                "by their ids the roles are older than the server, which can't be: the two are probably swapped",
-                "según sus ID, los roles son más antiguos que el servidor, lo que no puede ser: quizás los dos están \
-                 intercambiados",
-            ),
-            both("If so, put each in the place of the other", "Si es así, pon cada uno en el lugar del otro"),
-        );
+        let english = "the roles' ids are older than the server's, so they are probably swapped";
+        let spanish = "los ID de los roles son más antiguos que el del servidor: quizás están intercambiados";
+        let remedy = both("Put each in the place of the other", "Pon cada uno en el lugar del otro");
+        reader.warn("DISCORD_GUILD_ID, ALLOWED_ROLE_IDS", both(english, spanish), remedy);
     }
-    let report = |error| reader.report(&[ALLOWED_ROLE_IDS], localized(error), ALLOWED_ROLE_IDS.remedy());
+    let report = |error: InvalidAllowlist| reader.report("ALLOWED_ROLE_IDS", error.both(), remedy("ALLOWED_ROLE_IDS"));
     Allowlist::new(guild, roles).map_err(report).ok()
 }
 
-/// Warns of values that can be right but are probably not meant.
-fn doubts(reader: &mut Reader<'_>, state_file: &str) {
-    let server = reader.value(WOLKVOX_SERVER).unwrap_or_default();
-    if (1..4).contains(&server.len()) && server.bytes().all(|byte| byte.is_ascii_digit()) {
-        reader.warn(
-            WOLKVOX_SERVER.name,
-            both(
-                format!("{server} has fewer than four digits: perhaps {server:0>4} is meant"),
-                format!("{server} tiene menos de cuatro cifras: quizás es {server:0>4}"),
-            ),
-            both(
-                "In YAML, put it between quotation marks, or its leading zeros are lost",
-                "En YAML, ponlo entre comillas: si no, se pierden los ceros iniciales",
-            ),
-        );
+fn server(reader: &mut Reader<'_>) -> Option<String> {
+    let code = reader.get("WOLKVOX_SERVER", values::server_code)?;
+    let written = reader.value("WOLKVOX_SERVER").unwrap_or_default();
+    if written.len() < 4 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+        let problem =
+            both(format!("perhaps {code:0>4} is meant, not {code}"), format!("quizás es {code:0>4}, no {code}"));
+        let remedy = both("YAML keeps zeros in quotation marks alone", "YAML solo conserva los ceros entre comillas");
+        reader.warn("WOLKVOX_SERVER", problem, remedy);
     }
-    if state_file.starts_with(['~', '$']) {
-        reader.warn(
-            STATE_FILE.name,
-            both(
-                "~ and variables are not expanded in it: this is a folder with that very name",
-                "en ella no se expanden ni ~ ni variables: es una carpeta con ese mismo nombre",
-            ),
-            STATE_FILE.remedy(),
-        );
-    }
+    Some(code)
 }

@@ -19,23 +19,20 @@ pub(crate) struct EnvFile {
 }
 
 pub(crate) struct Assignment {
-    /// The number of its line, from 1.
-    pub(crate) line: usize,
     pub(crate) name: String,
     /// Without what stands around it; empty where it is blank.
     pub(crate) value: String,
-    /// Whether it begins with `export`.
     pub(crate) exported: bool,
 }
 
 impl EnvFile {
     /// # Errors
     /// When there is none, or it can't be read as text.
-    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
-        let text = std::fs::read_to_string(directory.join(NAME))?;
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
         let mut file = Self::default();
         for (number, line) in (1..).zip(text.lines().map(trimmed)) {
-            match Assignment::parse(number, line) {
+            match Assignment::parse(line) {
                 _ if line.is_empty() || line.starts_with('#') => {}
                 Some(assignment) => file.assignments.push(assignment),
                 None => file.others.push((number, line.to_owned())),
@@ -52,14 +49,13 @@ impl EnvFile {
 }
 
 impl Assignment {
-    fn parse(line: usize, text: &str) -> Option<Self> {
-        let (name, value) = text.split_once('=')?;
+    fn parse(line: &str) -> Option<Self> {
+        let (name, value) = line.split_once('=')?;
         // dotenvy takes a value as it stands only between quotation marks.
         let value = unquoted(value).replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
         let quoted = format!("{}=\"{value}\"", trimmed(name));
         let (name, value) = dotenvy::from_read_iter(quoted.as_bytes()).next()?.ok()?;
-        let exported = trimmed(text).strip_prefix("export").is_some_and(|rest| rest.starts_with(char::is_whitespace));
-        Some(Self { line, name, value, exported })
+        Some(Self { name, value, exported: line.starts_with("export ") })
     }
 }
 

@@ -71,9 +71,20 @@ impl Language {
     }
 }
 
+/// A text in English and in Spanish.
+pub type Both = [String; 2];
+
+pub fn both(english: impl Into<String>, spanish: impl Into<String>) -> Both {
+    [english.into(), spanish.into()]
+}
+
 /// An error that can be told in English and in Spanish.
 pub trait Localized: Display {
     fn spanish(&self) -> String;
+
+    fn both(&self) -> Both {
+        [self.to_string(), self.spanish()]
+    }
 
     fn in_language(&self, language: Language) -> String {
         language.pick_for_operator(Self::to_string as fn(&Self) -> String, Self::spanish)(self)

@@ -16,6 +16,7 @@ mod arguments;
 mod audit_channel;
 mod calls;
 mod check;
+mod check_audit_channel;
 mod check_wolkvox;
 mod clock;
 mod commands;

@@ -168,7 +168,7 @@ async fn be_the_bot() {
     let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log);
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let mut input = Receiver::from_owned_fd(stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
-    let config = Draft::from_lookup(|name| std::env::var(name).ok()).finish().unwrap();
+    let config = Draft::from_sources(|name| std::env::var(name).ok(), Path::new("/nowhere")).finish().unwrap();
     let ended = App::build(config).unwrap().run(async {
         let _ = input.read(&mut [0]).await;
     });
@@ -523,7 +523,7 @@ impl Sandbox {
     async fn check(&self) -> String {
         let mut report = Vec::new();
         let settings = self.settings();
-        let draft = Draft::from_lookup(|name| settings.get(name).cloned());
+        let draft = Draft::from_sources(|name| settings.get(name).cloned(), Path::new("/nowhere"));
         let works = check(draft, Report::new(&mut report, self.colour)).await.unwrap();
         String::from_utf8(report).unwrap().lines().for_each(|line| print("", 6, line, str::to_owned));
         if works { "works" } else { "fails" }.to_owned()

@@ -51,7 +51,7 @@ pub enum RunError {
         invite: String,
     },
     /// Nobody could sign in to Discord.
-    #[error("Discord could not be reached for {}.{}\n    {last}", discord::span(*.after), what_to_look_at(last))]
+    #[error("Discord could not be reached for {}.{}\n    {last}", discord::span(*.after), what_to_look_at(last)[0])]
     Unreachable { after: Duration, last: RestError },
     /// Signing in was refused, or answered with something that can't be read.
     #[error(
@@ -81,7 +81,7 @@ impl Localized for RunError {
             Self::Unreachable { after, last } => format!(
                 "No hubo conexión con Discord durante {}.{}\n    {}",
                 discord::span(*after),
-                what_to_look_at_in_spanish(last),
+                what_to_look_at(last)[1],
                 last.spanish()
             ),
             Self::Refused(error) => format!(
@@ -134,19 +134,19 @@ fn is_final(error: &RestError) -> bool {
     matches!(error.status(), Some(400..=499)) && error.transient().is_none()
 }
 
-fn what_to_look_at(last: &RestError) -> &'static str {
+/// What to do where Discord is not reached, in English and in Spanish; empty where the error says so itself.
+pub(crate) fn what_to_look_at(last: &RestError) -> [&'static str; 2] {
     match last {
-        error if error.names_its_remedy() => "",
-        error if error.is_discords_own() => " See https://discordstatus.com.",
-        _ => " Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY if they are set.",
-    }
-}
-
-fn what_to_look_at_in_spanish(last: &RestError) -> &'static str {
-    match last {
-        error if error.names_its_remedy() => "",
-        error if error.is_discords_own() => " Mira https://discordstatus.com.",
-        _ => " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están definidas.",
+        error if error.names_its_remedy() => ["", ""],
+        error if error.is_discords_own() => [
+            " See https://discordstatus.com. Discord is down, or gets too many requests from here: try again later.",
+            " Mira https://discordstatus.com. Discord está caído o recibe demasiadas peticiones desde aquí: inténtalo más \
+             tarde.",
+        ],
+        _ => [
+            " Check this machine's connection to the internet, and DISCORD_API_URL and HTTPS_PROXY if they are set.",
+            " Revisa la conexión de esta máquina a internet, y DISCORD_API_URL y HTTPS_PROXY si están definidas.",
+        ],
     }
 }
 

@@ -33,14 +33,14 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// tell whether it arrived.
 const KEEP_CONNECTION: Duration = Duration::from_secs(4);
 
-/// What a connection that is refused, or that nobody answers, most likely means while the rest of the network is there.
-pub const FIREWALL: &str = "Wolkvox's servers have a firewall of their own: the public IPv4 address that this machine, \
-                            or its proxy, goes out with has to be entered for the operation, in Wolkvox Manager or by \
-                            Wolkvox's support";
-/// [`FIREWALL`] in Spanish.
-pub const FIREWALL_IN_SPANISH: &str = "Los servidores de Wolkvox tienen su propio firewall: la dirección IPv4 pública con la que \
-                            sale esta máquina, o su proxy, debe estar registrada para la operación, en Wolkvox Manager o \
-                            por el soporte de Wolkvox";
+/// What a connection that is refused or not answered most likely means while the rest of the network is there, in
+/// English and in Spanish.
+pub const FIREWALL: [&str; 2] = [
+    "Wolkvox's servers have a firewall of their own: the public IPv4 address that this machine, or its proxy, goes out \
+     with has to be entered for the operation, in Wolkvox Manager or by Wolkvox's support.",
+    "Los servidores de Wolkvox tienen su propio firewall: la dirección IPv4 pública con la que sale esta máquina, o su \
+     proxy, debe estar registrada para la operación, en Wolkvox Manager o por el soporte de Wolkvox.",
+];
 /// After how long the log speaks of it again.
 const FIREWALL_AGAIN: Duration = Duration::from_secs(10 * 60);
 
@@ -139,7 +139,7 @@ impl Inner {
         let mut told = self.told_of_firewall.lock().unwrap_or_else(PoisonError::into_inner);
         if error.may_be_firewall() && told.is_none_or(|told| told.elapsed() > FIREWALL_AGAIN) {
             *told = Some(Instant::now());
-            tracing::warn!("{FIREWALL}");
+            tracing::warn!("{}", FIREWALL[0]);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, ready};
@@ -162,7 +163,7 @@ pub fn variables(discord: &Discord, wolkvox: &Wolkvox) -> HashMap<&'static str, 
 /// What is read from these variables.
 pub fn draft(discord: &Discord, wolkvox: &Wolkvox) -> Draft {
     let variables = variables(discord, wolkvox);
-    Draft::from_lookup(|name| variables.get(name).cloned())
+    Draft::from_sources(|name| variables.get(name).cloned(), Path::new("/nowhere"))
 }
 
 /// A bot inside the test's own process.
