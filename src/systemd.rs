@@ -38,7 +38,7 @@ pub async fn tell(socket: &OsStr, mut state: watch::Receiver<State>) {
             }
             State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
             State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
-            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",
+            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones in progress are finished",
         };
         let _ = socket.send(told).await;
         tokio::select! {

@@ -36,8 +36,6 @@ const IDENTIFIES_RECOVER: Duration = Duration::from_secs(300);
 const RESUMES: u32 = 3;
 /// Discord has had sessions that live and carry no interaction any more.
 const SILENT_AFTER: Duration = Duration::from_secs(60 * 60);
-/// The session began with an API version that Discord no longer speaks. serenity has no name for it.
-const INVALID_API_VERSION: u16 = 4012;
 
 /// Why the bot can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +54,9 @@ impl Localized for GatewayError {
         match self {
             Self::Token => "Discord ya no acepta DISCORD_TOKEN".to_owned(),
             Self::Closed(code) => format!("Discord cerró la conexión definitivamente, con el código {code}"),
-            Self::Unreachable { after, last } => format!(
-                "no hubo conexión con Discord durante {}. El último intento: {}",
-                span(*after),
-                last.spanish()
-            ),
+            Self::Unreachable { after, last } => {
+                format!("no hubo conexión con Discord durante {}. El último intento: {}", span(*after), last.spanish())
+            }
         }
     }
 }
@@ -101,29 +97,22 @@ impl Localized for Interruption {
 }
 
 impl Interruption {
-    /// Why nothing is to be tried again.
+    /// Why no other connection is to be tried.
     fn is_final(&self) -> Option<GatewayError> {
         match self {
             Self::NoConnection(error) if error.status() == Some(401) => Some(GatewayError::Token),
             Self::Closed(codes::AUTHENTICATION_FAILED) => Some(GatewayError::Token),
-            Self::Closed(
-                code @ (codes::INVALID_SHARD
-                | codes::SHARDING_REQUIRED
-                | INVALID_API_VERSION
-                | codes::INVALID_GATEWAY_INTENTS
-                | codes::DISALLOWED_GATEWAY_INTENTS),
-            ) => Some(GatewayError::Closed(*code)),
+            // 4012, an API version that Discord no longer speaks, is among them.
+            Self::Closed(code @ codes::INVALID_SHARD..=codes::DISALLOWED_GATEWAY_INTENTS) => {
+                Some(GatewayError::Closed(*code))
+            }
             _ => None,
         }
     }
 
     fn ends_the_session(&self) -> bool {
-        const CODES: [u16; 3] = [codes::NOT_AUTHENTICATED, codes::INVALID_SEQUENCE, codes::SESSION_TIMEOUT];
-        match self {
-            Self::SessionOver => true,
-            Self::Closed(code) => CODES.contains(code),
-            _ => false,
-        }
+        use codes::{INVALID_SEQUENCE, NOT_AUTHENTICATED, SESSION_TIMEOUT};
+        matches!(self, Self::SessionOver | Self::Closed(NOT_AUTHENTICATED | INVALID_SEQUENCE | SESSION_TIMEOUT))
     }
 
     /// The pause that Discord asks for, at least `pause`. The log is told of it.
