@@ -40,7 +40,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Why the bot can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    #[error("Discord does not accept DISCORD_TOKEN any more")]
+    #[error("DISCORD_TOKEN: Discord does not accept it")]
     Token,
     /// A fault of this program, or a bot in more servers than one connection may serve.
     #[error("Discord closed the gateway for good, with code {0}")]
@@ -52,7 +52,7 @@ pub enum GatewayError {
 impl Localized for GatewayError {
     fn spanish(&self) -> String {
         match self {
-            Self::Token => "Discord ya no acepta DISCORD_TOKEN".to_owned(),
+            Self::Token => "DISCORD_TOKEN: Discord no lo acepta".to_owned(),
             Self::Closed(code) => format!("Discord cerró la conexión definitivamente, con el código {code}"),
             Self::Unreachable { after, last } => {
                 format!("no hubo conexión con Discord durante {}. El último intento: {}", span(*after), last.spanish())
