@@ -11,7 +11,7 @@ use crate::wolkvox;
 /// Why the bot can't be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("TLS can't be set up")]
+    #[error("TLS can't be set up: {0}")]
     Tls(#[from] rustls::Error),
     #[error(transparent)]
     Discord(#[from] ClientError),
@@ -19,19 +19,11 @@ pub enum BuildError {
     Wolkvox(#[from] wolkvox::BuildError),
 }
 
-impl Localized for BuildError {
-    fn spanish(&self) -> String {
-        match self {
-            Self::Tls(error) => format!("no se puede preparar TLS: {error}"),
-            Self::Discord(error) => error.spanish(),
-            Self::Wolkvox(error) => error.spanish(),
-        }
-    }
-}
-
 /// Why the bot ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// 401 at start.
     #[error("{}.\n    {}", GatewayError::Token, remedy(&GatewayError::Token).0)]
     Token,
@@ -58,6 +50,9 @@ pub enum RunError {
 impl Localized for RunError {
     fn spanish(&self) -> String {
         match self {
+            Self::Build(BuildError::Tls(error)) => format!("no se puede preparar TLS: {error}"),
+            Self::Build(BuildError::Discord(error)) => error.spanish(),
+            Self::Build(BuildError::Wolkvox(error)) => error.spanish(),
             Self::Token => Self::Gateway { error: GatewayError::Token }.spanish(),
             Self::NotInGuild { invite } => format!(
                 "DISCORD_GUILD_ID: el bot no está en ese servidor, o no puede agregarle comandos.\n    Revisa el ID y \
@@ -81,19 +76,6 @@ impl Localized for RunError {
     }
 }
 
-impl BuildError {
-    /// Whether only a person can fix it, as [`RunError::only_a_person_can_fix`] has it.
-    pub fn only_a_person_can_fix(&self) -> bool {
-        match self {
-            Self::Discord(error) | Self::Wolkvox(wolkvox::BuildError::Client(error)) => {
-                matches!(error, ClientError::NoAuthorities(_))
-            }
-            Self::Wolkvox(wolkvox::BuildError::Token) => true,
-            Self::Tls(_) => false,
-        }
-    }
-}
-
 impl RunError {
     /// Whether it stays until a person does something, so that starting the bot again and again is of no use.
     ///
@@ -102,7 +84,13 @@ impl RunError {
     /// set, a certificate renewed, a network repaired without anybody thinking of this bot.
     pub fn only_a_person_can_fix(&self) -> bool {
         match self {
-            Self::Token | Self::NotInGuild { .. } => true,
+            Self::Build(BuildError::Tls(_)) => false,
+            Self::Build(BuildError::Discord(error) | BuildError::Wolkvox(wolkvox::BuildError::Client(error))) => {
+                matches!(error, ClientError::NoAuthorities(_))
+            }
+            Self::Build(BuildError::Wolkvox(wolkvox::BuildError::Token)) | Self::Token | Self::NotInGuild { .. } => {
+                true
+            }
             Self::StateFile(error) => error.only_a_person_can_fix(),
             Self::Refused(error) => matches!(error.status(), Some(400..=499)),
             Self::Unreachable { .. } => false,

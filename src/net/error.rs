@@ -21,7 +21,7 @@ pub struct NoAuthorities(pub(super) String);
 pub enum ClientError {
     #[error(transparent)]
     NoAuthorities(#[from] NoAuthorities),
-    #[error("the HTTP client can't be set up")]
+    #[error("the HTTP client can't be set up: {}", error_chain(.0))]
     Http(#[from] reqwest::Error),
 }
 
