@@ -31,10 +31,8 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 const KEEP_CONNECTION: Duration = Duration::from_secs(15);
 /// How long making a connection for an interaction may take. Of the 3 s for a first answer that leaves two more tries.
 const INTERACTION_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long any request for an interaction may take but the first answer, whose time its caller knows.
-const INTERACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long any other request may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long any request may take but the first answer, whose time its caller knows.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Rest {
     clients: Mutex<Clients>,
@@ -71,12 +69,8 @@ pub(super) enum Original {
 }
 
 impl Rest {
-    /// A token with characters that no header may carry, which [`crate::config`] lets nobody set, is sent as an empty
-    /// one: Discord refuses it.
-    ///
-    /// # Errors
-    /// When the HTTP client can't be set up.
     pub fn new(settings: &Settings, tls: &Tls) -> Result<Self, ClientError> {
+        // A token that no header may carry, which no configuration has, is refused by Discord as an empty one.
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
@@ -126,9 +120,6 @@ impl Rest {
     }
 
     /// Registers the guild's commands, all at once; repeating it changes nothing.
-    ///
-    /// # Errors
-    /// 403 where the bot was not invited with the scope `applications.commands`.
     pub async fn register(
         &self,
         application: ApplicationId,
@@ -155,10 +146,6 @@ impl Rest {
         Ok(commands.iter().find(|known| known.name == command::NAME).map(|known| known.id))
     }
 
-    /// Posts into a channel.
-    ///
-    /// # Errors
-    /// When it was not posted, as far as is known.
     pub async fn post_message(&self, channel: ChannelId, message: &CreateMessage) -> Result<(), RestError> {
         let request = self.request(Method::POST, &format!("/channels/{channel}/messages")).json(message);
         self.execute(request).await.and_then(decode::<Message>).map(drop)
@@ -166,9 +153,6 @@ impl Rest {
 
     /// The first answer to an interaction. A late one is refused with the code 10062, a second one with 40060, or at times
     /// with 10062 too.
-    ///
-    /// # Errors
-    /// When Discord refused it, or did not answer within `timeout`.
     pub(super) async fn respond(
         &self,
         callback: &Callback,
@@ -226,7 +210,7 @@ impl Rest {
     /// For an interaction, whose own token in the path is enough: so a bot's token that was reset meanwhile keeps nobody
     /// from being told, and 401 means the interaction's.
     fn interaction_request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.clients().for_interactions.request(method, self.url(path)).timeout(INTERACTION_TIMEOUT)
+        self.clients().for_interactions.request(method, self.url(path)).timeout(TIMEOUT)
     }
 
     fn url(&self, path: &str) -> Url {
