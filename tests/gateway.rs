@@ -118,7 +118,7 @@ async fn final_close_codes_end_the_bot_with_a_remedy() {
                     (RunError::Gateway { error: GatewayError::Closed(told) }, _) => assert_eq!(*told, code),
                     _ => panic!("{error:?}"),
                 }
-                assert!(error.to_string().contains(remedy), "{error}");
+                assert!(error.to_string().contains(remedy) && error.only_a_person_can_fix(), "{error}");
                 assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 1);
             },
         )
@@ -284,6 +284,7 @@ async fn out_of_reach_for_too_long_the_bot_tells_the_log_and_ends_saying_what_th
         World::run_unconnected(shorter, prepare, async |world| {
             let error = world.bot.ended().await.unwrap_err();
             assert!(matches!(error, RunError::Gateway { error: GatewayError::Unreachable { .. } }), "{error:?}");
+            assert!(!error.only_a_person_can_fix());
             let told = error.to_string();
             assert!(told.contains("out of reach for 3 s") && told.contains(met), "{told}");
             let told = error.in_language(Language::Spanish);

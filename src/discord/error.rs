@@ -20,7 +20,7 @@ const MAX_WORDS: usize = 300;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RestError {
-    #[error("Discord answered HTTP {status}{}{}", with_code(" with code ", *code), in_brackets(said))]
+    #[error("Discord answered HTTP {status}{}", details(" with code ", *code, said))]
     Refused {
         status: u16,
         /// Discord's own code, such as 40060.
@@ -50,7 +50,7 @@ impl Localized for RestError {
     fn spanish(&self) -> String {
         match self {
             Self::Refused { status, code, said, .. } => {
-                format!("Discord respondió HTTP {status}{}{}", with_code(" con el código ", *code), in_brackets(said))
+                format!("Discord respondió HTTP {status}{}", details(" con el código ", *code, said))
             }
             Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
             Self::NotDiscord(status) => format!(
@@ -64,12 +64,9 @@ impl Localized for RestError {
     }
 }
 
-fn with_code(words: &str, code: Option<u32>) -> String {
-    code.map(|code| format!("{words}{code}")).unwrap_or_default()
-}
-
-fn in_brackets(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(" ({said})") }
+fn details(with_code: &str, code: Option<u32>, said: &str) -> String {
+    let code = code.map(|code| format!("{with_code}{code}")).unwrap_or_default();
+    if said.is_empty() { code } else { format!("{code} ({said})") }
 }
 
 impl RestError {

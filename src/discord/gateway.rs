@@ -203,23 +203,18 @@ impl Gateway<'_> {
                     ),
                 }
             }
-            "READY" => match serde_json::from_str::<Ready>(data) {
-                Ok(ready) => {
-                    let resume_url = ready.resume_gateway_url.as_deref().and_then(address);
-                    state.session = Some(Session::new(ready.session_id, resume_url));
-                    self.become_ready(state);
+            "READY" | "RESUMED" => {
+                // RESUMED has no session of its own.
+                if let Ok(Ready { session_id, resume_gateway_url }) = serde_json::from_str(data) {
+                    let resume_url = resume_gateway_url.as_deref().and_then(address);
+                    state.session = Some(Session::new(session_id, resume_url));
                 }
-                Err(_) => tracing::warn!("Discord's READY can't be understood"),
-            },
-            "RESUMED" => self.become_ready(state),
+                state.become_ready();
+                (self.tell)(true);
+                tracing::info!("connected to Discord, ready for commands");
+            }
             _ => {}
         }
-    }
-
-    fn become_ready(&self, state: &mut State) {
-        state.become_ready();
-        (self.tell)(true);
-        tracing::info!("connected to Discord, ready for commands");
     }
 
     fn identify_or_resume(&self, state: &mut State) -> Value {
