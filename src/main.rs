@@ -14,12 +14,11 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
-use wolkvox_bot::app::App;
+use wolkvox_bot::app::{App, RunError};
 use wolkvox_bot::check::{self, Report};
 use wolkvox_bot::config::{Config, Draft};
 use wolkvox_bot::journal;
 use wolkvox_bot::language::{Language, Localized as _};
-use wolkvox_bot::net::error_chain;
 use wolkvox_bot::{systemd, telemetry};
 
 const HELP: &str = "\
@@ -56,10 +55,8 @@ const PATIENCE: Duration = Duration::from_millis(1_200);
 const SIGXFSZ: SignalKind = SignalKind::from_raw(25);
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
-    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
-    match arguments[..] {
+    let arguments: Vec<_> = std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
         [journal::TRY_TO_TAKE, path] => ExitCode::from(journal::try_to_take(Path::new(path))),
@@ -80,23 +77,25 @@ fn language() -> Language {
 
 /// One thread serves everything, since the bot waits nearly all the time. The log, the state file and name look-ups
 /// have threads of their own, and the libraries panic where they get none.
-fn with_runtime(run: fn(&Runtime) -> ExitCode) -> ExitCode {
-    let thread = thread::Builder::new().spawn(|| ());
-    match thread.and_then(|_| Builder::new_current_thread().enable_all().build()) {
-        Ok(runtime) => {
-            let code = run(&runtime);
+fn with_runtime(run: fn(&Runtime, Signals) -> ExitCode) -> ExitCode {
+    let start = || {
+        thread::Builder::new().spawn(|| ())?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let signals = runtime.block_on(async { signals() })?;
+        Ok((runtime, signals))
+    };
+    match start() {
+        Ok((runtime, signals)) => {
+            let code = run(&runtime, signals);
             // A name look-up that hangs must not keep the process.
             runtime.shutdown_background();
             code
         }
-        Err(error) => {
-            let what = "the system does not let it start";
-            fail(language().pick_for_operator(what, "el sistema no lo deja iniciar"), &error)
-        }
+        Err(error) => fail("the system does not let it start", "el sistema no lo deja iniciar", &error),
     }
 }
 
-fn run(runtime: &Runtime) -> ExitCode {
+fn run(runtime: &Runtime, signals: Signals) -> ExitCode {
     let draft = Draft::from_environment();
     let language = draft.language;
     for warning in &draft.warnings {
@@ -111,25 +110,15 @@ fn run(runtime: &Runtime) -> ExitCode {
         }
     };
     let log = Log::start(&config, language);
-    match runtime.block_on(serve(config, language, log)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((error, only_a_person_can_fix_it)) => {
-            let what = language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.");
-            complain(&format!("{what} {error}"));
-            if only_a_person_can_fix_it { ExitCode::from(UNUSABLE) } else { ExitCode::FAILURE }
-        }
-    }
+    let ended = App::build(config).map_err(RunError::from);
+    let Err(error) = ended.and_then(|app| runtime.block_on(serve(app, signals, log))) else { return ExitCode::SUCCESS };
+    let what = language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.");
+    complain(&format!("{what} {}", error.in_language(language)));
+    if error.only_a_person_can_fix() { ExitCode::from(UNUSABLE) } else { ExitCode::FAILURE }
 }
 
-/// Runs the bot until it ends, or until a signal ends it. An error comes with whether only a person can fix it.
-async fn serve(config: Config, language: Language, log: Log) -> Result<(), (String, bool)> {
-    let mut signals = signals().map_err(|error| {
-        let what = language.pick_for_operator("signals can't be received", "no se pueden recibir señales");
-        (format!("{what}: {error}"), false)
-    })?;
-    let app = App::build(config).map_err(|error| {
-        (language.pick_for_operator(error_chain(&error), error.spanish()), error.only_a_person_can_fix())
-    })?;
+/// Runs the bot until it ends, or until a signal ends it.
+async fn serve(app: App, mut signals: Signals, log: Log) -> Result<(), RunError> {
     let state = app.state();
     let telling = tokio::spawn(async move {
         if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
@@ -149,7 +138,7 @@ async fn serve(config: Config, language: Language, log: Log) -> Result<(), (Stri
     tokio::select! {
         ended = running => {
             let _ = timeout(PATIENCE, telling).await;
-            ended.map_err(|error| (error.in_language(language), error.only_a_person_can_fix()))
+            ended
         }
         () = second_signal => {
             tracing::error!("ended at once by a second signal: commands in progress were not answered");
@@ -160,14 +149,13 @@ async fn serve(config: Config, language: Language, log: Log) -> Result<(), (Stri
 }
 
 /// In a task that may block: standard output may be a pipe that nobody reads, and a signal ends that too.
-fn run_check(runtime: &Runtime) -> ExitCode {
+fn run_check(runtime: &Runtime, mut signals: Signals) -> ExitCode {
     let check = || {
         let mut out = stdout();
         let report = Report::new(&mut out, colour());
         Handle::current().block_on(check::check(Draft::from_environment(), report))
     };
     let checked = runtime.block_on(async {
-        let mut signals = signals()?;
         tokio::select! {
             biased;
             // At once: the check would break noisily if the runtime were ended first.
@@ -191,11 +179,11 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn is_not_written(error: &io::Error) -> ExitCode {
-    fail(language().pick_for_operator("the output can't be written", "no se puede escribir la salida"), error)
+    fail("the output can't be written", "no se puede escribir la salida", error)
 }
 
-fn fail(what: &str, error: &io::Error) -> ExitCode {
-    complain(&format!("wolkvox-bot: {what}: {error}"));
+fn fail(english: &str, spanish: &str, error: &io::Error) -> ExitCode {
+    complain(&format!("wolkvox-bot: {}: {error}", language().pick_for_operator(english, spanish)));
     ExitCode::FAILURE
 }
 
@@ -261,9 +249,11 @@ fn patiently(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
+type Signals = UnboundedReceiver<SignalKind>;
+
 /// The signals that ask the process to end, one after the other. Process 1 of a container gets none that it does not ask
 /// for.
-fn signals() -> io::Result<UnboundedReceiver<SignalKind>> {
+fn signals() -> io::Result<Signals> {
     // To be received is all that is wanted: the write then fails, as on a full disk, and the process goes on.
     let _ = signal(SIGXFSZ)?;
     let (sender, received) = unbounded_channel();

@@ -7,12 +7,11 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{self, SocketAddr};
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::app::State;
 
@@ -26,24 +25,23 @@ pub async fn tell(socket: &OsStr, mut state: watch::Receiver<State>) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
     };
-    let mut patience = pin!(sleep(PATIENCE));
-    let mut is_patient = true;
+    let _ = socket.send(b"STATUS=Connecting to Discord").await;
+    if let Ok(Err(_)) = timeout(PATIENCE, state.changed()).await {
+        return;
+    }
     loop {
-        let now = *state.borrow_and_update();
-        let told: &[u8] = match now {
-            State::Starting if is_patient => b"STATUS=Connecting to Discord",
+        let now: &[u8] = match *state.borrow_and_update() {
             State::Starting => b"READY=1\nSTATUS=Connecting to Discord, which was not reached so far",
             State::Standby => {
                 b"READY=1\nSTATUS=Standby: another process has the state file, this one takes over when it ends"
             }
             State::Ready => b"READY=1\nSTATUS=Connected to Discord, ready for commands",
             State::Reconnecting => b"STATUS=The connection to Discord was lost, reconnecting",
-            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones under way are finished",
+            State::Stopping => b"STOPPING=1\nSTATUS=Stopping: no new commands, the ones in progress are finished",
         };
-        let _ = socket.send(told).await;
-        tokio::select! {
-            changed = state.changed() => if changed.is_err() { return },
-            () = &mut patience, if is_patient && now == State::Starting => is_patient = false,
+        let _ = socket.send(now).await;
+        if state.changed().await.is_err() {
+            return;
         }
     }
 }

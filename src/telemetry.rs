@@ -1,6 +1,5 @@
 //! The log: to standard output, in one format, through one filter.
 
-use crate::language::Localized;
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -16,6 +15,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::language::Localized;
 use crate::text::is_direction_mark;
 
 /// The target of audit records. They are logged at `info` unless the filter names this target itself.
@@ -25,7 +25,6 @@ const OWN: &str = "wolkvox_bot";
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For reading.
     #[default]
     Text,
     /// One object a line.
@@ -36,7 +35,6 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Filter(Targets);
 
-/// The filter can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a log filter")]
 pub struct InvalidFilter;
@@ -54,19 +52,18 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, InvalidFilter> {
         let mut targets = Targets::new();
         for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-            // A lone word must be a level: a misspelt one would otherwise be taken for a target, and the
-            // whole log would fall silent.
+            // A lone word is a level: a misspelt one, taken for a target, would silence the whole log.
             let (target, level) = match directive.split_once('=') {
                 Some((target, level)) => (Some(target.trim()), level.trim()),
                 None => (None, directive),
             };
+            if target.is_some_and(|target| target.is_empty() || target.contains(char::is_whitespace)) {
+                return Err(InvalidFilter);
+            }
             let level = level.parse::<LevelFilter>().map_err(|_| InvalidFilter)?;
             targets = match target {
                 None => targets.with_default(level),
-                Some(target) if !target.is_empty() && !target.contains(char::is_whitespace) => {
-                    targets.with_target(target, level)
-                }
-                Some(_) => return Err(InvalidFilter),
+                Some(target) => targets.with_target(target, level),
             };
         }
         if !targets.iter().any(|(target, _)| target == AUDIT) {

@@ -118,7 +118,7 @@ async fn final_close_codes_end_the_bot_with_a_remedy() {
                     (RunError::Gateway { error: GatewayError::Closed(told) }, _) => assert_eq!(*told, code),
                     _ => panic!("{error:?}"),
                 }
-                assert!(error.to_string().contains(remedy), "{error}");
+                assert!(error.to_string().contains(remedy) && error.only_a_person_can_fix(), "{error}");
                 assert_eq!(world.discord.state(|state| state.gateway_connections.len()), 1);
             },
         )
@@ -137,7 +137,7 @@ async fn a_connection_whose_heartbeats_are_not_answered_is_given_up_and_resumed(
         deaf,
         async |world| {
             world.discord.until("given up and resumed", |state| state.resumes >= 1).await;
-            world.log.until_contains("a heartbeat was not answered").await;
+            world.log.until_contains("the gateway did not answer in time").await;
             world.discord.state(|state| state.gateway = Gateway::Serves);
             world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
         },
@@ -267,7 +267,7 @@ async fn a_rate_limit_on_the_way_to_the_gateway_is_waited_out() {
 async fn out_of_reach_for_too_long_the_bot_tells_the_log_and_ends_saying_what_the_last_try_met() {
     let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(3);
     for (gateway, met, spanish) in [
-        (Gateway::Drops, "the gateway was reached, and ", "se llegó al gateway, y "),
+        (Gateway::Drops, "the connection to the gateway broke", "se cortó la conexión con el gateway"),
         (
             Gateway::Refuses,
             "no answer from Discord: the connection broke",
@@ -276,14 +276,15 @@ async fn out_of_reach_for_too_long_the_bot_tells_the_log_and_ends_saying_what_th
         (Gateway::Page(403), "something else answered in Discord's place", "otra cosa respondió en lugar de Discord"),
         (
             Gateway::Closes(4000),
-            "the gateway was reached, and it was closed with code 4000",
-            "se llegó al gateway, y la conexión se cerró con el código 4000",
+            "the gateway closed the connection with code 4000",
+            "el gateway cerró la conexión con el código 4000",
         ),
     ] {
         let prepare = |state: &mut State| state.gateway = gateway;
         World::run_unconnected(shorter, prepare, async |world| {
             let error = world.bot.ended().await.unwrap_err();
             assert!(matches!(error, RunError::Gateway { error: GatewayError::Unreachable { .. } }), "{error:?}");
+            assert!(!error.only_a_person_can_fix());
             let told = error.to_string();
             assert!(told.contains("out of reach for 3 s") && told.contains(met), "{told}");
             let told = error.in_language(Language::Spanish);
@@ -357,10 +358,10 @@ async fn introductions_that_fail_are_so_far_apart_that_a_day_has_enough_of_them(
         taken_by_none,
         async |world| {
             for tries in 1..=8 {
-                until_logged(world, "ended the session, a new one is begun", tries).await;
+                until_logged(world, "was lost: the gateway ended the session", tries).await;
                 skip(Duration::from_secs(91)).await;
             }
-            until_logged(world, "ended the session, a new one is begun", 9).await;
+            until_logged(world, "was lost: the gateway ended the session", 9).await;
             skip(Duration::from_secs(80)).await;
             time::sleep(Duration::from_secs(1)).await;
             assert_eq!(world.discord.state(|state| state.identifies), 9);

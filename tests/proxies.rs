@@ -22,7 +22,6 @@ const NOT_SENT: &str = "**Not sent:** there is no connection to Wolkvox.";
 const UNREACHABLE: &str = "the proxy that HTTPS_PROXY names can't be reached: ";
 const SIGN_IN: &str = "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given";
 const REFUSED: &str = "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it.";
-const BROKE_OFF: &str = "the proxy that HTTPS_PROXY names broke the connection off.";
 const BREAKS_OFF: &str = "the connection can't be made, or breaks off at once: ";
 const UNANSWERED: &str = "nobody answered in time";
 const FIREWALL: &str = "Wolkvox's servers have a firewall of their own";
@@ -102,8 +101,8 @@ async fn where_it_makes_no_connection_nothing_is_sent_and_the_log_says_why() {
         (|| Answer::html(403, "Forbidden"), REFUSED),
         (|| Answer::html(502, "Bad Gateway"), REFUSED),
         (|| Answer::html(200, "Sign in").with("proxy-connection", "close"), BREAKS_OFF),
-        (|| Answer::Cut, BROKE_OFF),
-        (|| Answer::Raw(b"HTTP/1.1 200 Connec".to_vec()), BROKE_OFF),
+        (|| Answer::Cut, REFUSED),
+        (|| Answer::Raw(b"HTTP/1.1 200 Connec".to_vec()), REFUSED),
         (|| Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), REFUSED),
         (|| Answer::Raw(b"HTTP/1.1 200 Connection established\r\n\r\n".to_vec()), BREAKS_OFF),
         (|| Answer::Silent, UNANSWERED),
@@ -270,7 +269,7 @@ async fn a_proxy_whose_own_certificate_is_not_trusted_is_named() {
     let (mut office, theirs) = (Office::new().await, authority("Theirs"));
     let stranger = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;
     let (printed, ok) = office.check(&[("HTTPS_PROXY", &stranger.url)]).await;
-    let words = "the proxy that HTTPS_PROXY names is not to be trusted: its certificate was issued by";
+    let words = "the proxy that HTTPS_PROXY names can't be reached: its certificate was issued by";
     let host = office.site.discord.url.trim_start_matches("https://");
     assert!(printed.contains(&format!("FAIL  Discord: no connection to {host}: {words}")) && !ok, "{printed}");
 }

@@ -1,4 +1,4 @@
-//! Stopping: the call under way is finished, those who wait are told, nobody is left on "thinking…".
+//! Stopping: the call in progress is finished, those who wait are told, nobody is left on "thinking…".
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::wolkvox::{self, SUCCESS};
 const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.";
 
 #[tokio::test]
-async fn the_call_under_way_is_finished_and_those_who_wait_are_told() {
+async fn the_call_in_progress_is_finished_and_those_who_wait_are_told() {
     World::run(async |world| {
         let (first, held) = world.held_call().await;
         let waiting: Vec<u64> = (1002..1007).map(|agent| world.discord.mute(&supervisor(), agent)).collect();

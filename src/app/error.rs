@@ -11,69 +11,49 @@ use crate::wolkvox;
 /// Why the bot can't be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// TLS can't be set up.
-    #[error("TLS can't be set up")]
+    #[error("TLS can't be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The client for Discord can't be made.
     #[error(transparent)]
     Discord(#[from] ClientError),
-    /// The client for Wolkvox can't be made.
     #[error(transparent)]
     Wolkvox(#[from] wolkvox::BuildError),
-}
-
-impl Localized for BuildError {
-    fn spanish(&self) -> String {
-        match self {
-            Self::Tls(error) => format!("no se puede preparar TLS: {error}"),
-            Self::Discord(error) => error.spanish(),
-            Self::Wolkvox(error) => error.spanish(),
-        }
-    }
 }
 
 /// Why the bot ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// 401 at start.
-    #[error(
-        "DISCORD_TOKEN: Discord does not accept it.\n    Copy it again from \
-         https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"."
-    )]
+    #[error("{}.\n    {}", GatewayError::Token, remedy(&GatewayError::Token).0)]
     Token,
     /// Registering the command is refused.
     #[error(
         "DISCORD_GUILD_ID: the bot is not in that server, or may not add commands to it.\n    Check the id, and \
          open this link to invite the bot:\n    {invite}"
     )]
-    NotInGuild {
-        /// The link that adds the bot with the right scopes.
-        invite: String,
-    },
-    /// Nobody could sign in to Discord.
+    NotInGuild { invite: String },
     #[error("Discord could not be reached for {}.{}\n    {last}", discord::span(*.after), what_to_look_at(last)[0])]
     Unreachable { after: Duration, last: RestError },
-    /// Signing in was refused, or answered with something that can't be read.
+    /// Signing in was refused.
     #[error(
-        "The bot can't start, because it can't sign in ({SIGN_IN}): {0}.\n    Check DISCORD_API_URL if it is set, and any \
+        "The bot can't start, because it can't sign in (GET /applications/@me): {0}.\n    Check DISCORD_API_URL if it is set, and any \
          proxy on the way. If they are right, try again later, and update wolkvox-bot: it may be too old for Discord."
     )]
     Refused(RestError),
     #[error("STATE_FILE: {0}")]
     StateFile(#[from] OpenError),
-    #[error("{error}.\n    {}", remedy(error))]
+    #[error("{error}.\n    {}", remedy(error).0)]
     Gateway { error: GatewayError },
 }
-
-/// The request that the bot signs in with.
-const SIGN_IN: &str = "GET /applications/@me";
 
 impl Localized for RunError {
     fn spanish(&self) -> String {
         match self {
-            Self::Token => "DISCORD_TOKEN: Discord no lo acepta.\n    Cópialo de nuevo de \
-                            https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"."
-                .to_owned(),
+            Self::Build(BuildError::Tls(error)) => format!("no se puede preparar TLS: {error}"),
+            Self::Build(BuildError::Discord(error)) => error.spanish(),
+            Self::Build(BuildError::Wolkvox(error)) => error.spanish(),
+            Self::Token => Self::Gateway { error: GatewayError::Token }.spanish(),
             Self::NotInGuild { invite } => format!(
                 "DISCORD_GUILD_ID: el bot no está en ese servidor, o no puede agregarle comandos.\n    Revisa el ID y \
                  abre este enlace para invitar al bot:\n    {invite}"
@@ -85,26 +65,13 @@ impl Localized for RunError {
                 last.spanish()
             ),
             Self::Refused(error) => format!(
-                "El bot no puede iniciar porque no puede iniciar sesión ({SIGN_IN}): {}.\n    Revisa DISCORD_API_URL si \
+                "El bot no puede iniciar porque no puede iniciar sesión (GET /applications/@me): {}.\n    Revisa DISCORD_API_URL si \
                  está definida, y cualquier proxy en el camino. Si están bien, inténtalo más tarde y actualiza \
                  wolkvox-bot: puede ser demasiado antiguo para Discord.",
                 error.spanish()
             ),
             Self::StateFile(error) => format!("STATE_FILE: {}", error.spanish()),
-            Self::Gateway { error } => format!("{}.\n    {}", error.spanish(), remedy_in_spanish(error)),
-        }
-    }
-}
-
-impl BuildError {
-    /// Whether only a person can fix it, as [`RunError::only_a_person_can_fix`] has it.
-    pub fn only_a_person_can_fix(&self) -> bool {
-        match self {
-            Self::Discord(error) | Self::Wolkvox(wolkvox::BuildError::Client(error)) => {
-                matches!(error, ClientError::NoAuthorities(_))
-            }
-            Self::Wolkvox(wolkvox::BuildError::Token) => true,
-            Self::Tls(_) => false,
+            Self::Gateway { error } => format!("{}.\n    {}", error.spanish(), remedy(error).1),
         }
     }
 }
@@ -117,22 +84,23 @@ impl RunError {
     /// set, a certificate renewed, a network repaired without anybody thinking of this bot.
     pub fn only_a_person_can_fix(&self) -> bool {
         match self {
-            Self::Token | Self::NotInGuild { .. } => true,
+            Self::Build(BuildError::Tls(_)) => false,
+            Self::Build(BuildError::Discord(error) | BuildError::Wolkvox(wolkvox::BuildError::Client(error))) => {
+                matches!(error, ClientError::NoAuthorities(_))
+            }
+            Self::Build(BuildError::Wolkvox(wolkvox::BuildError::Token)) | Self::Token | Self::NotInGuild { .. } => {
+                true
+            }
             Self::StateFile(error) => error.only_a_person_can_fix(),
+            Self::Refused(error) => matches!(error.status(), Some(400..=499)),
             Self::Unreachable { .. } => false,
-            Self::Refused(error) => is_final(error),
-            Self::Gateway { error } => match error {
-                GatewayError::Token | GatewayError::Closed(_) => true,
-                GatewayError::Unreachable { .. } => false,
-            },
+            Self::Gateway { error } => !matches!(error, GatewayError::Unreachable { .. }),
         }
     }
 }
 
-/// Whether Discord would refuse the same request tomorrow too.
-fn is_final(error: &RestError) -> bool {
-    matches!(error.status(), Some(400..=499)) && error.transient().is_none()
-}
+/// In English and in Spanish.
+type Text = (&'static str, &'static str);
 
 /// What to do where Discord is not reached, in English and in Spanish; empty where the error says so itself.
 pub(crate) fn what_to_look_at(last: &RestError) -> [&'static str; 2] {
@@ -150,38 +118,27 @@ pub(crate) fn what_to_look_at(last: &RestError) -> [&'static str; 2] {
     }
 }
 
-fn remedy(error: &GatewayError) -> &'static str {
+fn remedy(error: &GatewayError) -> Text {
     match error {
-        GatewayError::Token => {
-            "Reset the token at https://discord.com/developers/applications, your application, \"Bot\", and put the \
-             new one into DISCORD_TOKEN."
-        }
-        GatewayError::Closed(4010 | 4011) => {
+        GatewayError::Token => (
+            "Copy it again from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\".",
+            "Cópialo de nuevo de https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\".",
+        ),
+        GatewayError::Closed(4010 | 4011) => (
             "The bot is in too many servers for one connection: use a Discord application of its own, invited to \
-             your server only, and put its token into DISCORD_TOKEN."
-        }
-        GatewayError::Closed(_) => "This version of wolkvox-bot is too old for Discord: update it.",
-        GatewayError::Unreachable { .. } => {
-            "Whatever keeps the bot running should start it again. If this goes on, check this machine's connection \
-             to the internet and https://discordstatus.com."
-        }
-    }
-}
-
-fn remedy_in_spanish(error: &GatewayError) -> &'static str {
-    match error {
-        GatewayError::Token => {
-            "Restablece el token en https://discord.com/developers/applications, tu aplicación, \"Bot\", y pon el \
-             nuevo en DISCORD_TOKEN."
-        }
-        GatewayError::Closed(4010 | 4011) => {
+             your server only, and put its token into DISCORD_TOKEN.",
             "El bot está en demasiados servidores para una sola conexión: usa una aplicación de Discord propia, \
-             invitada solo a tu servidor, y pon su token en DISCORD_TOKEN."
-        }
-        GatewayError::Closed(_) => "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala.",
-        GatewayError::Unreachable { .. } => {
+             invitada solo a tu servidor, y pon su token en DISCORD_TOKEN.",
+        ),
+        GatewayError::Closed(_) => (
+            "This version of wolkvox-bot is too old for Discord: update it.",
+            "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala.",
+        ),
+        GatewayError::Unreachable { .. } => (
+            "Whatever keeps the bot running should start it again. If this goes on, check this machine's connection \
+             to the internet and https://discordstatus.com.",
             "Lo que mantiene el bot en marcha debería iniciarlo de nuevo. Si continúa, revisa la conexión de esta \
-             máquina a internet y https://discordstatus.com."
-        }
+             máquina a internet y https://discordstatus.com.",
+        ),
     }
 }

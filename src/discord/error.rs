@@ -20,7 +20,7 @@ const MAX_WORDS: usize = 300;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RestError {
-    #[error("Discord answered HTTP {status}{}{}", with_code(" with code ", *code), in_brackets(said))]
+    #[error("Discord answered HTTP {status}{}", details(" with code ", *code, said))]
     Refused {
         status: u16,
         /// Discord's own code, such as 40060.
@@ -33,7 +33,7 @@ pub enum RestError {
     /// No answer; unless there was no connection, the request may have arrived.
     #[error("no answer from Discord: {0}")]
     NoAnswer(#[from] HttpError),
-    /// Something in between answered, such as a company's proxy.
+    /// Something answered that Discord never says, such as a company's proxy.
     #[error(
         "something else answered in Discord's place, with HTTP {0}; a proxy on the way may want to be signed in to"
     )]
@@ -44,15 +44,13 @@ pub enum RestError {
          it, perhaps from other machines that share it. The block passes; if it does not, use another address"
     )]
     Banned(Option<Duration>),
-    #[error("Discord's answer can't be read: {0}")]
-    Unreadable(String),
 }
 
 impl Localized for RestError {
     fn spanish(&self) -> String {
         match self {
             Self::Refused { status, code, said, .. } => {
-                format!("Discord respondió HTTP {status}{}{}", with_code(" con el código ", *code), in_brackets(said))
+                format!("Discord respondió HTTP {status}{}", details(" con el código ", *code, said))
             }
             Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
             Self::NotDiscord(status) => format!(
@@ -62,17 +60,13 @@ impl Localized for RestError {
                                 403): le llegaron demasiadas peticiones desde ella, quizá de otras máquinas que la \
                                 comparten. El bloqueo pasa; si no, usa otra dirección"
                 .to_owned(),
-            Self::Unreadable(why) => format!("no se puede leer la respuesta de Discord: {why}"),
         }
     }
 }
 
-fn with_code(words: &str, code: Option<u32>) -> String {
-    code.map(|code| format!("{words}{code}")).unwrap_or_default()
-}
-
-fn in_brackets(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(" ({said})") }
+fn details(with_code: &str, code: Option<u32>, said: &str) -> String {
+    let code = code.map(|code| format!("{with_code}{code}")).unwrap_or_default();
+    if said.is_empty() { code } else { format!("{code} ({said})") }
 }
 
 impl RestError {
@@ -80,10 +74,11 @@ impl RestError {
     /// `None` where trying again would change nothing.
     pub fn transient(&self) -> Option<Duration> {
         match self {
-            Self::Refused { status: 408 | 429 | 500.., retry_after, .. }
-            | Self::Refused { code: Some(INTERNAL_NETWORK_ERROR), retry_after, .. }
-            | Self::Banned(retry_after) => Some(retry_after.unwrap_or_default()),
-            Self::NoAnswer(HttpError::NoRequest(_)) | Self::Refused { .. } | Self::Unreadable(_) => None,
+            Self::Refused { retry_after, .. } if self.is_down() => Some(retry_after.unwrap_or_default()),
+            Self::Refused { status: 408 | 429, retry_after, .. } | Self::Banned(retry_after) => {
+                Some(retry_after.unwrap_or_default())
+            }
+            Self::NoAnswer(HttpError::NoRequest(_)) | Self::Refused { .. } => None,
             Self::NoAnswer(_) | Self::NotDiscord(_) => Some(Duration::ZERO),
         }
     }
@@ -103,23 +98,23 @@ impl RestError {
         }
     }
 
+    /// Whether Discord says that it does not work.
+    fn is_down(&self) -> bool {
+        matches!(self, Self::Refused { status: 500.., .. } | Self::Refused { code: Some(INTERNAL_NETWORK_ERROR), .. })
+    }
+
     /// Whether Discord may have done what was asked, although it is not known that it did.
     pub fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Refused { status, code, .. } => *status >= 500 || *code == Some(INTERNAL_NETWORK_ERROR),
             Self::NoAnswer(error) => error.may_have_been_sent(),
-            Self::NotDiscord(_) | Self::Unreadable(_) => true,
-            Self::Banned(_) => false,
+            Self::NotDiscord(_) => true,
+            Self::Refused { .. } | Self::Banned(_) => self.is_down(),
         }
     }
 
     /// Whether Discord is down or not reached: it said nothing itself.
     pub fn is_outage(&self) -> bool {
-        match self {
-            Self::Refused { status, code, .. } => *status >= 500 || *code == Some(INTERNAL_NETWORK_ERROR),
-            Self::NoAnswer(_) | Self::NotDiscord(_) | Self::Banned(_) => true,
-            Self::Unreadable(_) => false,
-        }
+        self.is_down() || !matches!(self, Self::Refused { .. })
     }
 
     /// Whether Discord is there, and down or busy: no fault that could be found on this machine.
@@ -131,8 +126,7 @@ impl RestError {
     pub fn names_its_remedy(&self) -> bool {
         match self {
             Self::NoAnswer(error) => error.names_its_remedy(),
-            Self::Banned(_) => true,
-            Self::Refused { .. } | Self::NotDiscord(_) | Self::Unreadable(_) => false,
+            _ => matches!(self, Self::Banned(_)),
         }
     }
 
@@ -143,24 +137,17 @@ impl RestError {
         matches!(self, Self::Refused { status: 403 | 404, code: Some(UNKNOWN_GUILD | MISSING_ACCESS), .. })
     }
 
-    /// Whether Discord refuses the interaction's token. One that is younger than 15 minutes has not expired: Discord has
-    /// refused such tokens for hours, so the same request may succeed yet.
-    pub fn is_void_token(&self) -> bool {
-        const INVALID_WEBHOOK_TOKEN: u32 = 50027;
-        self.status() == Some(401) || self.code() == Some(INVALID_WEBHOOK_TOKEN)
-    }
-
     /// How long Discord is left alone, at least for `pause`, where it is there and gets too many requests; the log is
     /// told. To end and be started again would make that worse.
     pub fn leave_alone(&self, pause: Duration) -> Option<Duration> {
-        let (asked, why) = match self {
-            Self::Refused { status: 429, retry_after, .. } => {
-                (retry_after, "Discord receives too many requests from this address or bot (HTTP 429)".to_owned())
+        let why = match self {
+            Self::Refused { status: 429, .. } => {
+                "Discord receives too many requests from this address or bot (HTTP 429)".to_owned()
             }
-            Self::Banned(retry_after) => (retry_after, self.to_string()),
+            Self::Banned(_) => self.to_string(),
             _ => return None,
         };
-        let asked = asked.unwrap_or_default();
+        let asked = self.transient()?;
         let pause = pause.max(asked).min(LONGEST_PAUSE);
         tracing::warn!(
             "{why}. It asks for a pause of {} s; it is asked again in {:.1} s",

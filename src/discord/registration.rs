@@ -2,6 +2,7 @@
 //! before work all the while, and registered again when it is gone. A kick takes it away, and an invitation does not bring
 //! it back.
 
+use std::future::pending;
 use std::time::Duration;
 
 use serenity::builder::CreateCommand;
@@ -12,13 +13,15 @@ use super::error::RestError;
 use super::payloads::{Application, Guild};
 use super::rest::Rest;
 use crate::net::error_chain;
-use crate::retry::Backoff;
+use crate::retry::{Backoff, retry};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// So often Discord has to say that the bot is not in the server: it has said so of servers that bots were in.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// So often in a row Discord has to say that the bot is not in the server: it has said so of servers that bots were in.
 const REFUSALS: u32 = 4;
-/// How many looks long a bot that was in the server may be out of it, since somebody may be inviting it again.
-const KICKED_FOR: u32 = 3;
+/// The same for a bot that was in it, since somebody may be inviting it again: with the growing pauses, a quarter of an
+/// hour.
+const REFUSALS_AFTER_A_KICK: u32 = 12;
 
 pub struct Registration<'a> {
     pub rest: &'a Rest,
@@ -36,49 +39,30 @@ pub struct Registration<'a> {
 pub struct NotInGuild;
 
 impl Registration<'_> {
-    /// Keeps the command registered, and tells the log what an administrator should know of the server, for ever.
+    /// Keeps the command registered, and tells the log what an administrator should know of the server.
     pub async fn keep(&self) -> NotInGuild {
-        let describe = async {
-            tokio::join!(self.name_roles(), self.look_for_global_command());
-            std::future::pending().await
-        };
+        let describe = async { tokio::join!(self.name_roles(), self.look_for_global_command(), pending()) };
         tokio::select! {
             not_in_guild = self.keep_registered() => not_in_guild,
-            never = describe => never,
+            ((), (), never) = describe => never,
         }
     }
 
     async fn keep_registered(&self) -> NotInGuild {
-        let mut was_registered = false;
-        loop {
-            if let Err(not_in_guild) = self.register(was_registered).await {
-                return not_in_guild;
-            }
-            tracing::info!(server_id = %self.guild, "/mute is registered");
-            was_registered = true;
-            while self.is_there().await {}
-            tracing::warn!("the server has no /mute any more; it is registered again");
-        }
-    }
-
-    /// Tries until the command is registered.
-    async fn register(&self, was_registered: bool) -> Result<(), NotInGuild> {
-        let patience = if was_registered { KICKED_FOR * self.look_every } else { Duration::ZERO };
-        let mut backoff = self.backoff();
-        let (mut refusals, mut refused_since) = (0, Instant::now());
+        let (mut backoff, mut refused, mut patience) = (self.backoff(), 0, REFUSALS);
         loop {
             let Err(error) = self.rest.register(self.application.id, self.guild, self.commands).await else {
-                return Ok(());
+                tracing::info!(server_id = %self.guild, "/mute is registered");
+                while self.is_there().await {}
+                tracing::warn!("the server has no /mute any more; it is registered again");
+                (backoff, refused, patience) = (self.backoff(), 0, REFUSALS_AFTER_A_KICK);
+                continue;
             };
-            if !error.is_missing_access() {
-                (refusals, refused_since) = (0, Instant::now());
-            } else {
-                refusals += 1;
-                if refusals >= REFUSALS && refused_since.elapsed() >= patience {
-                    return Err(NotInGuild);
-                }
+            refused = if error.is_missing_access() { refused + 1 } else { 0 };
+            if refused >= patience {
+                return NotInGuild;
             }
-            let pause = self.pause_after(&error, &mut backoff);
+            let pause = backoff.pause().max(self.pause_asked_for(&error).unwrap_or_default());
             self.report(&error, pause).await;
             sleep(pause).await;
         }
@@ -86,18 +70,11 @@ impl Registration<'_> {
 
     /// A server that has the command from before is no worse off.
     async fn report(&self, error: &RestError, pause: Duration) {
-        let (pause, why) = (pause.as_secs_f64(), error_chain(error));
-        match self.rest.is_registered(self.application.id, self.guild).await {
-            Ok(true) => tracing::warn!(
-                "/mute could not be registered again, so the one from before stays; trying again in {pause:.1} s: {why}"
-            ),
-            Ok(false) => tracing::error!(
-                "the server has no /mute, and it could not be registered; trying again in {pause:.1} s: {why}"
-            ),
-            Err(_) => tracing::error!(
-                "/mute could not be registered, nor is it known whether the server has it; trying again in {pause:.1} s: \
-                 {why}"
-            ),
+        let why = format!("trying again in {:.1} s: {}", pause.as_secs_f64(), error_chain(error));
+        if let Ok(true) = self.rest.is_registered(self.application.id, self.guild).await {
+            tracing::warn!("/mute could not be registered again, so the one from before stays; {why}");
+        } else {
+            tracing::error!("the server has no /mute, as far as is known, and it could not be registered; {why}");
         }
     }
 
@@ -144,26 +121,20 @@ impl Registration<'_> {
         }
     }
 
-    /// Repeats a request until Discord carries it out or refuses it.
+    /// Repeats a request until Discord carries it out or refuses it, for a day at most.
     async fn insist<T, F: Future<Output = Result<T, RestError>>>(
         &self,
-        request: impl Fn() -> F,
+        request: impl FnMut() -> F,
     ) -> Result<T, RestError> {
-        let mut backoff = self.backoff();
-        loop {
-            match request().await {
-                Err(error) if error.transient().is_some() => sleep(self.pause_after(&error, &mut backoff)).await,
-                result => return result,
-            }
-        }
+        retry(self.backoff(), Instant::now() + DAY, request, |error| self.pause_asked_for(error)).await
     }
 
     fn backoff(&self) -> Backoff {
         Backoff::new(FIRST_PAUSE.min(self.look_every), self.look_every)
     }
 
-    /// At most the longest, whatever is asked for: it may be lifted earlier.
-    fn pause_after(&self, error: &RestError, backoff: &mut Backoff) -> Duration {
-        backoff.pause().max(error.transient().unwrap_or_default().min(self.look_every))
+    /// At most the longest: it may be lifted earlier. `None` where trying again would change nothing.
+    fn pause_asked_for(&self, error: &RestError) -> Option<Duration> {
+        error.transient().map(|pause| pause.min(self.look_every))
     }
 }

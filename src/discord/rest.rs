@@ -10,9 +10,8 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Upgraded, Url};
 use secrecy::ExposeSecret as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serenity::builder::{CreateCommand, CreateMessage};
 use serenity::model::id::{ApplicationId, ChannelId, CommandId, GuildId, RoleId, UserId};
 use tokio::time::Instant;
@@ -32,10 +31,8 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 const KEEP_CONNECTION: Duration = Duration::from_secs(15);
 /// How long making a connection for an interaction may take. Of the 3 s for a first answer that leaves two more tries.
 const INTERACTION_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long any request for an interaction may take but the first answer, whose time its caller knows.
-const INTERACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long any other request may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long any request may take but the first answer, whose time its caller knows.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Rest {
     clients: Mutex<Clients>,
@@ -45,8 +42,7 @@ pub struct Rest {
     authorization: HeaderValue,
 }
 
-/// Two, since making a connection may take longer where nobody waits for the first answer. The edit of an answer
-/// finds the connection that the first answer was sent on.
+/// Two, since making a connection may take longer where nobody waits for the first answer.
 #[derive(Clone)]
 struct Clients {
     for_interactions: Client,
@@ -57,11 +53,8 @@ struct Clients {
 impl Clients {
     fn new(base: &BaseUrl, proxy: Option<&Proxy>, tls: &Tls) -> Result<Self, ClientError> {
         let client = |connect| net::http_client(base, proxy, tls, connect, KEEP_CONNECTION);
-        Ok(Self {
-            for_interactions: client(INTERACTION_CONNECT_TIMEOUT)?,
-            for_the_rest: client(net::CONNECT_TIMEOUT)?,
-            made: Instant::now(),
-        })
+        let (for_interactions, for_the_rest) = (client(INTERACTION_CONNECT_TIMEOUT)?, client(net::CONNECT_TIMEOUT)?);
+        Ok(Self { for_interactions, for_the_rest, made: Instant::now() })
     }
 }
 
@@ -76,14 +69,8 @@ pub(super) enum Original {
 }
 
 impl Rest {
-    /// A client for one bot.
-    ///
-    /// A token with characters that no header may carry, which [`crate::config`] lets nobody set, is sent as an empty
-    /// one: Discord refuses it.
-    ///
-    /// # Errors
-    /// When the HTTP client can't be set up.
     pub fn new(settings: &Settings, tls: &Tls) -> Result<Self, ClientError> {
+        // A token that no header may carry, which no configuration has, is refused by Discord as an empty one.
         let authorization = format!("Bot {}", settings.token.expose_secret());
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
@@ -104,34 +91,35 @@ impl Rest {
         }
     }
 
-    /// Who the token belongs to (`GET /applications/@me`).
-    ///
-    /// # Errors
-    /// 401 where the token is wrong.
+    /// The application that the token belongs to.
     pub async fn application(&self) -> Result<Application, RestError> {
         self.get("/applications/@me").await
     }
 
-    /// A guild with its roles.
-    ///
-    /// # Errors
-    /// 403 or 404 where the bot is not in it.
     pub async fn guild(&self, guild: GuildId) -> Result<Guild, RestError> {
         self.get(&format!("/guilds/{guild}")).await
     }
 
+    /// The roles of a member of a guild, without that of everyone.
+    pub async fn member_roles(&self, guild: GuildId, member: UserId) -> Result<Vec<RoleId>, RestError> {
+        #[derive(Deserialize)]
+        struct Member {
+            roles: Vec<RoleId>,
+        }
+
+        self.get::<Member>(&format!("/guilds/{guild}/members/{member}")).await.map(|member| member.roles)
+    }
+
+    pub async fn channel(&self, channel: ChannelId) -> Result<Channel, RestError> {
+        self.get(&format!("/channels/{channel}")).await
+    }
+
     /// The gateway's address, and how many sessions may still be begun.
-    ///
-    /// # Errors
-    /// When Discord does not tell it.
     pub async fn gateway(&self) -> Result<GatewayInfo, RestError> {
         self.get("/gateway/bot").await
     }
 
     /// Registers the guild's commands, all at once; repeating it changes nothing.
-    ///
-    /// # Errors
-    /// 403 where the bot was not invited with the scope `applications.commands`.
     pub async fn register(
         &self,
         application: ApplicationId,
@@ -139,22 +127,16 @@ impl Rest {
         commands: &[CreateCommand],
     ) -> Result<(), RestError> {
         let path = format!("/applications/{application}/guilds/{guild}/commands");
-        self.execute(self.request(Method::PUT, &path).json(commands)).await.and_then(is_json)
+        self.execute(self.request(Method::PUT, &path).json(commands)).await.and_then(decode::<IgnoredAny>).map(drop)
     }
 
     /// Whether the guild has our command already.
-    ///
-    /// # Errors
-    /// When Discord does not tell.
     pub async fn is_registered(&self, application: ApplicationId, guild: GuildId) -> Result<bool, RestError> {
-        let found = self.find_command(&format!("/applications/{application}/guilds/{guild}/commands")).await?;
-        Ok(found.is_some())
+        let path = format!("/applications/{application}/guilds/{guild}/commands");
+        self.find_command(&path).await.map(|found| found.is_some())
     }
 
     /// A command with our name that the application has in all guilds. People see it beside the guild's own.
-    ///
-    /// # Errors
-    /// When Discord does not tell.
     pub async fn global_command(&self, application: ApplicationId) -> Result<Option<CommandId>, RestError> {
         self.find_command(&format!("/applications/{application}/commands")).await
     }
@@ -164,28 +146,13 @@ impl Rest {
         Ok(commands.iter().find(|known| known.name == command::NAME).map(|known| known.id))
     }
 
-    /// A channel.
-    ///
-    /// # Errors
-    /// 403 or 404 where the bot can't see it.
-    pub async fn channel(&self, channel: ChannelId) -> Result<Channel, RestError> {
-        self.get(&format!("/channels/{channel}")).await
-    }
-
-    /// Posts into a channel.
-    ///
-    /// # Errors
-    /// When it was not posted, as far as is known.
     pub async fn post_message(&self, channel: ChannelId, message: &CreateMessage) -> Result<(), RestError> {
         let request = self.request(Method::POST, &format!("/channels/{channel}/messages")).json(message);
-        self.execute(request).await.and_then(message_in).map(drop)
+        self.execute(request).await.and_then(decode::<Message>).map(drop)
     }
 
     /// The first answer to an interaction. A late one is refused with the code 10062, a second one with 40060, or at times
     /// with 10062 too.
-    ///
-    /// # Errors
-    /// When Discord refused it, or did not answer within `timeout`.
     pub(super) async fn respond(
         &self,
         callback: &Callback,
@@ -204,19 +171,12 @@ impl Rest {
     }
 
     /// Edits the first answer to an interaction.
-    ///
-    /// # Errors
-    /// When Discord refused it, or did not answer in time.
     pub(super) async fn edit_original(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
-        self.interaction_message(self.interaction_request(Method::PATCH, &original(callback)).json(message))
-            .await
-            .map(drop)
+        let request = self.interaction_request(Method::PATCH, &original(callback)).json(message);
+        self.interaction_message(request).await.map(drop)
     }
 
     /// Looks at the first answer to an interaction.
-    ///
-    /// # Errors
-    /// When Discord does not tell it.
     pub(super) async fn original(&self, callback: &Callback) -> Result<Original, RestError> {
         const LOADING: u64 = 128;
 
@@ -229,24 +189,17 @@ impl Rest {
     }
 
     /// Posts another message for an interaction, below its first answer.
-    ///
-    /// # Errors
-    /// When Discord refused it, or did not answer in time.
     pub(super) async fn follow_up(&self, callback: &Callback, message: &impl Serialize) -> Result<(), RestError> {
         let path = format!("/webhooks/{}/{}", callback.application, callback.token.expose_secret());
         self.interaction_message(self.interaction_request(Method::POST, &path).json(message)).await.map(drop)
     }
 
     async fn interaction_message(&self, request: RequestBuilder) -> Result<Message, RestError> {
-        self.execute(request).await.and_then(message_in).map_err(RestError::wordless)
+        self.execute(request).await.and_then(decode).map_err(RestError::wordless)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
-        let answer = self.execute(self.request(Method::GET, path)).await?;
-        let body = json_body(answer)?;
-        // serde_json's message may quote the body; where it went wrong is enough.
-        serde_json::from_slice(&body)
-            .map_err(|error| RestError::Unreadable(format!("{:?} at column {}", error.classify(), error.column())))
+        self.execute(self.request(Method::GET, path)).await.and_then(decode)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -257,7 +210,7 @@ impl Rest {
     /// For an interaction, whose own token in the path is enough: so a bot's token that was reset meanwhile keeps nobody
     /// from being told, and 401 means the interaction's.
     fn interaction_request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.clients().for_interactions.request(method, self.url(path)).timeout(INTERACTION_TIMEOUT)
+        self.clients().for_interactions.request(method, self.url(path)).timeout(TIMEOUT)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -270,15 +223,16 @@ impl Rest {
 
     async fn execute(&self, request: RequestBuilder) -> Result<Answer, RestError> {
         let began = Instant::now();
-        let result = match net::send(request, MAX_ANSWER_BYTES).await {
+        match net::send(request, MAX_ANSWER_BYTES).await {
             Ok(answer) if answer.status.is_success() => Ok(answer),
             Ok(answer) => Err(RestError::refused(answer.status, &answer.headers, answer.body.ok().as_deref())),
-            Err(error) => Err(RestError::NoAnswer(error)),
-        };
-        if let Err(RestError::NoAnswer(HttpError::TimedOut)) = &result {
-            self.renew_connections(began);
+            Err(error) => {
+                if let HttpError::TimedOut = error {
+                    self.renew_connections(began);
+                }
+                Err(RestError::NoAnswer(error))
+            }
         }
-        result
     }
 
     /// A connection to the gateway at `url`, once the websocket handshake is through: made like every other, so that
@@ -301,19 +255,6 @@ impl Rest {
         }
         Ok(response.upgrade().await.map_err(HttpError::from)?)
     }
-
-    /// The roles of a member of a guild, without that of everyone.
-    ///
-    /// # Errors
-    /// 403 or 404 where the bot is not in the guild, or there is no such member.
-    pub async fn member_roles(&self, guild: GuildId, member: UserId) -> Result<Vec<RoleId>, RestError> {
-        #[derive(Deserialize)]
-        struct Member {
-            roles: Vec<RoleId>,
-        }
-
-        self.get::<Member>(&format!("/guilds/{guild}/members/{member}")).await.map(|member| member.roles)
-    }
 }
 
 /// The path of an interaction's first answer.
@@ -321,20 +262,8 @@ fn original(callback: &Callback) -> String {
     format!("/webhooks/{}/{}/messages/@original", callback.application, callback.token.expose_secret())
 }
 
-/// The body of a success, which Discord gives in JSON.
-fn json_body(answer: Answer) -> Result<Vec<u8>, RestError> {
-    let body = answer.body?;
-    match serde_json::from_slice::<&RawValue>(&body) {
-        Ok(_) => Ok(body),
-        Err(_) => Err(RestError::NotDiscord(answer.status.as_u16())),
-    }
-}
-
-fn is_json(answer: Answer) -> Result<(), RestError> {
-    json_body(answer).map(drop)
-}
-
-fn message_in(answer: Answer) -> Result<Message, RestError> {
+/// What a success tells. The decoder's own words may quote the body, so they are not kept.
+fn decode<T: DeserializeOwned>(answer: Answer) -> Result<T, RestError> {
     let status = answer.status.as_u16();
     serde_json::from_slice(&answer.body?).map_err(|_| RestError::NotDiscord(status))
 }

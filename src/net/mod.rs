@@ -38,7 +38,7 @@ impl Tls {
     /// Trusts the authorities that the system trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     ///
     /// # Errors
-    /// When rustls can't be set up. That no authorities were found is an error only where one is needed.
+    /// When rustls can't be set up. That no authorities were found is an error only where TLS is used.
     pub fn load() -> Result<Self, rustls::Error> {
         let found = rustls_native_certs::load_native_certs();
         let mut store = RootCertStore::empty();
@@ -58,9 +58,6 @@ impl Tls {
 ///
 /// One retry can't be turned off, and does no harm: a request that was never written, because its kept connection
 /// turned out to be closed, goes out on a new one.
-///
-/// # Errors
-/// When `base` needs TLS and there are no authorities, or the client can't be set up.
 pub fn http_client(
     base: &BaseUrl,
     proxy: Option<&Proxy>,
@@ -96,9 +93,6 @@ pub struct Answer {
 }
 
 /// Sends a request, once, and reads the whole answer, of which `max` bytes at most.
-///
-/// # Errors
-/// Where there is no answer at all.
 pub async fn send(request: RequestBuilder, max: usize) -> Result<Answer, HttpError> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -106,9 +100,6 @@ pub async fn send(request: RequestBuilder, max: usize) -> Result<Answer, HttpErr
 }
 
 /// Reads a body of at most `max` bytes.
-///
-/// # Errors
-/// When there is more, or the connection breaks before its end.
 pub async fn read_body(mut response: Response, max: usize) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -151,9 +142,6 @@ impl Localized for InvalidBaseUrl {
 
 impl BaseUrl {
     /// Parses a base address; a slash at its end makes no difference.
-    ///
-    /// # Errors
-    /// When it is not a plain address at which a token is safe.
     pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
         let url = Url::parse(text).map_err(|_| InvalidBaseUrl::NotAUrl)?;
         if !url.has_host() || !matches!(url.scheme(), "http" | "https") {

@@ -47,9 +47,6 @@ impl Localized for InvalidProxy {
 
 impl Proxy {
     /// Parses an address as `HTTPS_PROXY` has it, with or without `http://`, and a list of hosts as `NO_PROXY` has it.
-    ///
-    /// # Errors
-    /// When it is not the address of a proxy that can be used.
     pub fn parse(text: &str, except: &str) -> Result<Self, InvalidProxy> {
         let text = if text.contains("://") { text.to_owned() } else { ["http://", text].concat() };
         let url = Url::parse(&text).map_err(|_| InvalidProxy::NotAnAddress)?;
