@@ -43,7 +43,7 @@ const GREEN: u8 = 32;
 /// A word that can be typed after a command, what it means to people, and what it stands for.
 type Choice<T> = (&'static str, &'static str, T);
 
-/// Who types, as a member of the server.
+/// The person at the keyboard, as a member of the server.
 const PEOPLE: [Choice<fn() -> Actor>; 4] = [
     ("supervisor", "ana, who has an allowlisted role", supervisor),
     ("second", "bruno, another supervisor", second_supervisor),
@@ -56,7 +56,9 @@ const LANGUAGES: [Choice<&str>; 3] =
     [("en", "English", "en-US"), ("es", "Spanish", "es-419"), ("pt", "Portuguese", "pt-BR")];
 
 /// How Wolkvox behaves: what happens to the nth request from now on.
-const MOODS: [Choice<fn(usize) -> Fate>; 9] = [
+type Mood = fn(usize) -> Fate;
+
+const MOODS: [Choice<Mood>; 9] = [
     ("ok", "answers at once", |_| Fate::Confirm),
     ("slow", "takes 1.5 s to answer", |_| Fate::Slow(Duration::from_millis(1500))),
     ("busy", "has no room for the first two requests of a command", |n| if n % 3 == 0 { Fate::Confirm } else { BUSY }),
@@ -251,7 +253,7 @@ struct Sandbox {
     past: Vec<String>,
     /// How many lines of the log were shown.
     logged: usize,
-    /// Who types.
+    /// The person at the keyboard.
     person: Actor,
     /// The button under the last reply.
     button: Option<String>,
@@ -459,7 +461,6 @@ impl Sandbox {
             fate(requests)
         };
         self.site.wolkvox.state(|state| state.chance = Some(Box::new(draw)));
-        // It listens again, whether or not it did before.
         self.site.wolkvox.go_down();
         if word != "down" {
             self.site.wolkvox.come_back();
