@@ -1,9 +1,10 @@
 //! What people see when they type `/mute`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wolkvox_bot::config::Config;
 use wolkvox_bot::discord::Visibility;
-use wolkvox_bot::net::BaseUrl;
 
 use crate::support::bot::World;
 use crate::support::discord::{self, Actor, stranger, supervisor};
@@ -15,7 +16,7 @@ const SMALL_PRINT: &str = "\n-# Agent 1001 · MUTE is a toggle: run the command 
 async fn shown(world: &World, msg: &str) -> String {
     let body = json!({"code": "200", "error": null, "msg": msg}).to_string().into_bytes();
     world.wolkvox.next([Fate::Say(200, "application/json", body)]);
-    let reply = world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    let reply = world.mute(1001).await;
     // What was before is another test's concern.
     reply.split(" · before this: ").next().unwrap().to_owned()
 }
@@ -26,14 +27,21 @@ async fn the_command_is_registered_with_one_required_integer_option() {
         |config| config.agent_directory = false,
         async |world| {
             let commands = world.discord.state(|state| state.commands.clone().unwrap());
-            assert_eq!(commands.as_array().unwrap().len(), 1);
-            assert_eq!(commands[0]["name"], "mute");
             let options = commands[0]["options"].as_array().unwrap();
-            assert_eq!(options.len(), 1);
-            let option = &options[0];
-            assert_eq!((&option["name"], &option["type"]), (&json!("agent_id"), &json!(4)));
-            assert_eq!((&option["required"], &option["autocomplete"]), (&json!(true), &json!(false)));
-            assert_eq!((&option["min_value"], &option["max_value"]), (&json!(1), &json!(9_999_999_999_u64)));
+            assert_eq!(
+                (commands.as_array().unwrap().len(), &commands[0]["name"], options.len()),
+                (1, &json!("mute"), 1)
+            );
+            for (key, value) in [
+                ("name", json!("agent_id")),
+                ("type", json!(4)),
+                ("required", json!(true)),
+                ("autocomplete", json!(false)),
+                ("min_value", json!(1)),
+                ("max_value", json!(9_999_999_999_u64)),
+            ] {
+                assert_eq!(options[0][key], value, "{key}");
+            }
         },
     )
     .await;
@@ -60,17 +68,6 @@ async fn thinking_is_shown_while_wolkvox_takes_its_time() {
         assert!(!world.discord.interaction(command).finished());
         held.notify_one();
         assert!(world.discord.reply(command).await.starts_with(SUCCESS));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn running_it_again_undoes_it() {
-    World::run(async |world| {
-        for _ in 0..2 {
-            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-        }
-        assert_eq!(world.wolkvox.toggles(1001), 2);
     })
     .await;
 }
@@ -169,18 +166,18 @@ async fn a_bad_agent_id_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn the_smallest_and_the_largest_agent_id_reach_wolkvox() {
+async fn the_smallest_and_the_largest_agent_id_reach_wolkvox_and_a_second_time_too() {
     World::run(async |world| {
-        for agent in [1, 9_999_999_999] {
-            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
-            assert_eq!(world.wolkvox.toggles(agent), 1);
+        for (agent, toggles) in [(1, 1), (9_999_999_999, 1), (1, 2)] {
+            world.mute(agent).await;
+            assert_eq!(world.wolkvox.toggles(agent), toggles);
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn markdown_and_mentions_from_wolkvox_are_shown_as_they_came() {
+async fn what_wolkvox_said_is_shown_as_it_came_and_html_never() {
     World::run(async |world| {
         for (msg, text) in [
             ("plain words, 100% ok: (yes) 'fine'!", "plain words, 100% ok: (yes) 'fine'!"),
@@ -195,6 +192,9 @@ async fn markdown_and_mentions_from_wolkvox_are_shown_as_they_came() {
             ("3 < 4 and 5 > 4", r"3 \< 4 and 5 > 4"),
             ("Contact <soporte@wolkvox.com>", r"Contact \<soporte\@wolkvox.com>"),
             ("<sin nombre>", r"\<sin nombre>"),
+            ("<b>done</b> for <i class=\"x\">1001</i>", "done for 1001"),
+            ("<!DOCTYPE html><html><body>503</body></html>", "Wolkvox reported success, without a message."),
+            ("", "Wolkvox reported success, without a message."),
         ] {
             assert_eq!(shown(world, msg).await, format!("{text}{SMALL_PRINT}"), "{msg:?}");
         }
@@ -203,31 +203,11 @@ async fn markdown_and_mentions_from_wolkvox_are_shown_as_they_came() {
 }
 
 #[tokio::test]
-async fn html_is_never_shown() {
-    World::run(async |world| {
-        assert_eq!(
-            shown(world, "<b>done</b> for <i class=\"x\">1001</i>").await,
-            format!("done for 1001{SMALL_PRINT}")
-        );
-        assert_eq!(
-            shown(world, "<!DOCTYPE html><html><body>503</body></html>").await,
-            format!("Wolkvox reported success, without a message.{SMALL_PRINT}")
-        );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_success_without_a_message_is_still_told() {
-    World::run(async |world| {
-        assert_eq!(shown(world, "").await, format!("Wolkvox reported success, without a message.{SMALL_PRINT}"));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn long_text_is_cut_at_a_character_with_a_sign() {
-    for (msg, last) in [("é".repeat(5000), "é…"), ("🎙".repeat(3000), "🎙…"), ("*".repeat(3000), r"\*…")] {
+async fn long_text_is_cut_at_a_character_with_a_sign_and_text_that_just_fits_is_not() {
+    let just_fits = "x".repeat(2000 - SMALL_PRINT.encode_utf16().count());
+    for (msg, last) in
+        [("é".repeat(5000), "é…"), ("🎙".repeat(3000), "🎙…"), ("*".repeat(3000), r"\*…"), (just_fits, "xx")]
+    {
         World::run(async |world| {
             let text = shown(world, &msg).await;
             let size = text.encode_utf16().count();
@@ -237,15 +217,6 @@ async fn long_text_is_cut_at_a_character_with_a_sign() {
         })
         .await;
     }
-}
-
-#[tokio::test]
-async fn text_that_just_fits_is_not_cut() {
-    World::run(async |world| {
-        let msg = "x".repeat(2000 - SMALL_PRINT.encode_utf16().count());
-        assert_eq!(shown(world, &msg).await, format!("{msg}{SMALL_PRINT}"));
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -273,38 +244,33 @@ async fn each_documented_refusal_comes_with_its_hint() {
 
 #[tokio::test]
 async fn an_unknown_outcome_says_to_look_first() {
-    World::run_with(|config| config.wolkvox.timeout = std::time::Duration::from_secs(1), async |world| {
-    for (fate, what) in [
-        (Fate::Silent, "Wolkvox did not answer in time."),
-        (Fate::CutAfter, "the connection to Wolkvox broke before its answer came."),
-        (Fate::Say(502, "text/html", b"<html>Bad gateway</html>".to_vec()), "Wolkvox's answer can't be read."),
-    ] {
-        world.wolkvox.next([fate]);
-        let command = world.discord.mute(&supervisor(), 1001);
-        assert_eq!(
-            world.discord.reply(command).await,
-            format!(
-                "**Unknown:** {what} The microphone may have changed: look at the agent's MUTE button before you \
-                 try again.\n-# Agent 1001"
-            )
-        );
-        assert_eq!(world.log.outcome(command).await, "unknown");
-    }
-    }).await;
+    const LOOK: &str = "The microphone may have changed: look at the agent's MUTE button before you try again.";
+    let impatient = |config: &mut Config| config.wolkvox.timeout = Duration::from_secs(1);
+    World::run_with(impatient, async |world| {
+        for (fate, what) in [
+            (Fate::Silent, "Wolkvox did not answer in time."),
+            (Fate::CutAfter, "the connection to Wolkvox broke before its answer came."),
+            (Fate::Say(502, "text/html", b"<html>Bad gateway</html>".to_vec()), "Wolkvox's answer can't be read."),
+        ] {
+            world.wolkvox.next([fate]);
+            let (text, outcome) = world.told(world.discord.mute(&supervisor(), 1001)).await;
+            assert_eq!(text, format!("**Unknown:** {what} {LOOK}\n-# Agent 1001"));
+            assert_eq!(outcome, "unknown");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn without_a_connection_it_is_safe_to_try_again() {
-    let nobody = |config: &mut Config| config.wolkvox.base = BaseUrl::parse("http://127.0.0.1:1").unwrap();
-    World::run_with(nobody, async |world| {
-    let command = world.discord.mute(&supervisor(), 1001);
-    assert_eq!(
-        world.discord.reply(command).await,
-        "**Not sent:** there is no connection to Wolkvox. Nothing has changed, and it is safe to try again.\n-# Agent \
-         1001"
-    );
-    assert_eq!(world.log.outcome(command).await, "not_sent");
-}).await;
+    const SAFE: &str = "Nothing has changed, and it is safe to try again.";
+    World::run(async |world| {
+        world.wolkvox.go_down();
+        let (text, outcome) = world.told(world.discord.mute(&supervisor(), 1001)).await;
+        assert_eq!(text, format!("**Not sent:** there is no connection to Wolkvox. {SAFE}\n-# Agent 1001"));
+        assert_eq!(outcome, "not_sent");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,16 +2,27 @@
 
 use std::time::Duration;
 
+use wolkvox_bot::config::Config;
+
 use crate::support::bot::World;
-use crate::support::discord::{Actor, Fate, second_supervisor, stranger, supervisor};
+use crate::support::discord::{Actor, Fate, second_supervisor, stranger, supervisor, third_supervisor};
 use crate::support::wolkvox::{self, SUCCESS};
+
+/// What Bruno reads after `/mute`, and the outcome.
+async fn brunos(world: &World, agent: u64) -> (String, String) {
+    world.told(world.discord.mute(&second_supervisor(), agent)).await
+}
 
 /// Ana toggles 1001, Bruno is asked: his command and the id of the button.
 async fn asked(world: &World) -> (u64, String) {
-    world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+    world.mute(1001).await;
     let command = world.discord.mute(&second_supervisor(), 1001);
     let question = world.discord.finished(command).await;
     (command, question.button().expect("a button"))
+}
+
+async fn press(world: &World, actor: &Actor, button: &str) -> String {
+    world.discord.reply(world.discord.press(actor, button)).await
 }
 
 #[tokio::test]
@@ -47,17 +58,16 @@ async fn the_button_goes_the_whole_normal_way() {
 }
 
 #[tokio::test]
-async fn a_toggle_that_waits_or_is_under_way_counts() {
+async fn a_toggle_that_waits_or_is_in_progress_counts() {
     World::run(async |world| {
         let (first, held) = world.held_call().await;
         let waiting = world.discord.mute(&supervisor(), 1002);
         world.discord.until_acknowledged(waiting).await;
         for agent in [1001, 1002] {
-            let command = world.discord.mute(&second_supervisor(), agent);
-            let text = world.discord.reply(command).await;
+            let (text, outcome) = brunos(world, agent).await;
             assert!(text.contains(&format!("<@501> asked to toggle the microphone of agent {agent}")), "{text}");
             assert!(text.contains("still in progress. Going on would reverse it."), "{text}");
-            assert_eq!(world.log.outcome(command).await, "guarded");
+            assert_eq!(outcome, "guarded");
         }
         held.notify_one();
         world.discord.reply(first).await;
@@ -68,71 +78,51 @@ async fn a_toggle_that_waits_or_is_under_way_counts() {
 }
 
 #[tokio::test]
-async fn two_at_the_very_same_time_toggle_once() {
-    World::run(async |world| {
-        let both = [world.discord.mute(&supervisor(), 1001), world.discord.mute(&second_supervisor(), 1001)];
-        let mut outcomes = Vec::new();
-        for command in both {
-            world.discord.reply(command).await;
-            outcomes.push(world.log.outcome(command).await);
-        }
-        assert_eq!(outcomes, ["done", "guarded"]);
-        assert_eq!(world.wolkvox.toggles(1001), 1);
-    })
-    .await;
+async fn two_at_the_very_same_time_toggle_once_unless_the_guard_is_off() {
+    for (guard, outcomes) in [(Duration::from_secs(30), ["done", "guarded"]), (Duration::ZERO, ["done", "done"])] {
+        let guarded = |config: &mut Config| config.toggle_guard = guard;
+        World::run_with(guarded, async |world| {
+            let both = [world.discord.mute(&supervisor(), 1001), world.discord.mute(&second_supervisor(), 1001)];
+            for (command, outcome) in both.into_iter().zip(outcomes) {
+                assert_eq!(world.told(command).await.1, outcome);
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
-async fn the_same_supervisor_may_toggle_back_at_once() {
+async fn the_same_supervisor_may_toggle_back_at_once_and_other_agents_are_not_guarded() {
     World::run(async |world| {
         for _ in 0..3 {
-            let command = world.discord.mute(&supervisor(), 1001);
-            world.discord.reply(command).await;
-            assert_eq!(world.log.outcome(command).await, "done");
+            assert!(world.mute(1001).await.starts_with(SUCCESS));
         }
+        assert_eq!(brunos(world, 1002).await.1, "done");
     })
     .await;
 }
 
 #[tokio::test]
-async fn other_agents_are_not_guarded() {
+async fn a_toggle_that_may_have_been_done_counts_and_one_that_was_not_does_not() {
     World::run(async |world| {
-        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-        let command = world.discord.mute(&second_supervisor(), 1002);
-        world.discord.reply(command).await;
-        assert_eq!(world.log.outcome(command).await, "done");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_toggle_of_unknown_outcome_counts_and_one_that_did_not_happen_does_not() {
-    World::run(async |world| {
-        for (agent, fate, expected) in [
-            (1001, wolkvox::Fate::CutAfter, "guarded"),
-            (1002, wolkvox::Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), "done"),
-        ] {
-            world.wolkvox.next([fate]);
-            world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
-            let command = world.discord.mute(&second_supervisor(), agent);
-            world.discord.reply(command).await;
-            assert_eq!(world.log.outcome(command).await, expected);
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_toggle_that_another_copy_may_be_carrying_out_counts() {
-    World::run(async |world| {
-        for (agent, fate) in [(1001, Fate::AnsweredElsewhere), (1002, Fate::Refuse(404, 10062))] {
-            world.discord.state(|state| state.first_answer_fates.push_back(fate));
+        world.wolkvox.next([wolkvox::Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")]);
+        world.mute(1001).await;
+        assert_eq!(brunos(world, 1001).await.1, "done");
+        world.wolkvox.next([wolkvox::Fate::CutAfter]);
+        world.mute(1002).await;
+        // Another copy may be carrying these out.
+        for (agent, fate) in [(1003, Fate::AnsweredElsewhere), (1004, Fate::Refuse(404, 10062))] {
+            world.discord.next([fate]);
             let elsewhere = world.discord.mute(&supervisor(), agent);
             assert_eq!(world.log.outcome(elsewhere).await, "unacknowledged");
-            let command = world.discord.mute(&second_supervisor(), agent);
-            let text = world.discord.reply(command).await;
-            assert!(text.contains("it is not known whether that was done"), "{text}");
-            assert_eq!(world.log.outcome(command).await, "guarded");
+        }
+        for agent in 1002..=1004 {
+            let (text, outcome) = brunos(world, agent).await;
+            assert!(
+                text.contains("it is not known whether that was done") && text.contains("may reverse it"),
+                "{text}"
+            );
+            assert_eq!(outcome, "guarded");
         }
     })
     .await;
@@ -140,31 +130,12 @@ async fn a_toggle_that_another_copy_may_be_carrying_out_counts() {
 
 #[tokio::test]
 async fn after_its_window_a_toggle_does_not_count() {
-    World::run_with(
-        |config| config.toggle_guard = Duration::from_millis(200),
-        async |world| {
-            world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            let command = world.discord.mute(&second_supervisor(), 1001);
-            world.discord.reply(command).await;
-            assert_eq!(world.log.outcome(command).await, "done");
-        },
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn zero_turns_the_guard_off() {
-    World::run_with(
-        |config| config.toggle_guard = Duration::ZERO,
-        async |world| {
-            let both = [world.discord.mute(&supervisor(), 1001), world.discord.mute(&second_supervisor(), 1001)];
-            for command in both {
-                world.discord.reply(command).await;
-                assert_eq!(world.log.outcome(command).await, "done");
-            }
-        },
-    )
+    let short = |config: &mut Config| config.toggle_guard = Duration::from_millis(200);
+    World::run_with(short, async |world| {
+        world.mute(1001).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert_eq!(brunos(world, 1001).await.1, "done");
+    })
     .await;
 }
 
@@ -188,12 +159,9 @@ async fn pressed_twice_at_once_the_button_acts_once() {
 async fn the_button_is_for_the_supervisor_who_was_asked() {
     World::run(async |world| {
         let (_, button) = asked(world).await;
-        let third = Actor { id: 504, name: "diego", ..second_supervisor() };
-        let press = world.discord.press(&third, &button);
-        assert!(world.discord.reply(press).await.starts_with("Somebody else was asked."));
+        assert!(press(world, &third_supervisor(), &button).await.starts_with("Somebody else was asked."));
         assert_eq!(world.wolkvox.toggles(1001), 1);
-        let press = world.discord.press(&second_supervisor(), &button);
-        assert!(world.discord.reply(press).await.starts_with(SUCCESS), "it still works for him");
+        assert!(press(world, &second_supervisor(), &button).await.starts_with(SUCCESS), "it still works for him");
     })
     .await;
 }
@@ -213,16 +181,14 @@ async fn the_allowlist_is_checked_again_when_the_button_is_pressed() {
 
 #[tokio::test]
 async fn pressed_late_the_button_says_so_and_does_nothing() {
-    World::run_with(
-        |config| config.limits.question = Duration::from_millis(100),
-        async |world| {
-            let (_, button) = asked(world).await;
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            let press = world.discord.press(&second_supervisor(), &button);
-            assert!(world.discord.reply(press).await.starts_with("This button has expired. Nothing was sent."));
-            assert_eq!(world.wolkvox.toggles(1001), 1);
-        },
-    )
+    let short = |config: &mut Config| config.limits.question = Duration::from_millis(100);
+    World::run_with(short, async |world| {
+        let (_, button) = asked(world).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let text = press(world, &second_supervisor(), &button).await;
+        assert!(text.starts_with("This button has expired. Nothing was sent."), "{text}");
+        assert_eq!(world.wolkvox.toggles(1001), 1);
+    })
     .await;
 }
 
@@ -230,11 +196,13 @@ async fn pressed_late_the_button_says_so_and_does_nothing() {
 async fn after_a_restart_the_button_says_so_and_does_nothing() {
     World::run(async |world| {
         let recent = world.discord.snowflake();
-        let press = world.discord.press(&second_supervisor(), &format!("go-on:{recent}"));
-        assert!(world.discord.reply(press).await.starts_with("The bot was restarted since it asked."));
         let long_ago = recent - (120_000 << 22);
-        let press = world.discord.press(&second_supervisor(), &format!("go-on:{long_ago}"));
-        assert!(world.discord.reply(press).await.starts_with("This button has expired."));
+        for (question, told) in
+            [(recent, "The bot was restarted since it asked."), (long_ago, "This button has expired.")]
+        {
+            let text = press(world, &second_supervisor(), &format!("go-on:{question}")).await;
+            assert!(text.starts_with(told), "{text}");
+        }
         assert_eq!(world.wolkvox.requests(), 0);
     })
     .await;
@@ -244,28 +212,16 @@ async fn after_a_restart_the_button_says_so_and_does_nothing() {
 async fn going_on_reverses_only_the_toggle_that_was_asked_about() {
     World::run(async |world| {
         let (_, brunos) = asked(world).await;
-        let third = Actor { id: 504, name: "diego", ..second_supervisor() };
+        let third = third_supervisor();
         let diegos = world.discord.finished(world.discord.mute(&third, 1001)).await.button().unwrap();
-        world.discord.reply(world.discord.press(&second_supervisor(), &brunos)).await;
+        press(world, &second_supervisor(), &brunos).await;
         // Diego was asked about Ana's toggle, which Bruno has reversed meanwhile: he is asked again.
-        let press = world.discord.press(&third, &diegos);
-        let question = world.discord.finished(press).await;
+        let pressed = world.discord.press(&third, &diegos);
+        let question = world.discord.finished(pressed).await;
         assert!(question.text().unwrap().contains("<@502> toggled the microphone of agent 1001"));
-        assert_eq!(world.log.outcome(press).await, "guarded");
+        assert_eq!(world.log.outcome(pressed).await, "guarded");
         assert_eq!(world.wolkvox.toggles(1001), 2);
-        let press = world.discord.press(&third, &question.button().unwrap());
-        assert!(world.discord.reply(press).await.starts_with(SUCCESS));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_question_about_a_toggle_of_unknown_outcome_does_not_claim_that_it_was_done() {
-    World::run(async |world| {
-        world.wolkvox.next([wolkvox::Fate::CutAfter]);
-        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-        let text = world.discord.reply(world.discord.mute(&second_supervisor(), 1001)).await;
-        assert!(text.contains("it is not known whether that was done") && text.contains("may reverse it"), "{text}");
+        assert!(press(world, &third, &question.button().unwrap()).await.starts_with(SUCCESS));
     })
     .await;
 }
@@ -274,11 +230,10 @@ async fn the_question_about_a_toggle_of_unknown_outcome_does_not_claim_that_it_w
 async fn a_press_that_discord_did_not_accept_leaves_the_button_usable() {
     World::run(async |world| {
         let (_, button) = asked(world).await;
-        world.discord.state(|state| state.first_answer_fates.push_back(Fate::Refuse(404, 10062)));
+        world.discord.next([Fate::Refuse(404, 10062)]);
         let lost = world.discord.press(&second_supervisor(), &button);
         assert_eq!(world.log.outcome(lost).await, "unacknowledged");
-        let press = world.discord.press(&second_supervisor(), &button);
-        assert!(world.discord.reply(press).await.starts_with(SUCCESS));
+        assert!(press(world, &second_supervisor(), &button).await.starts_with(SUCCESS));
         assert_eq!(world.wolkvox.toggles(1001), 2);
     })
     .await;
@@ -310,13 +265,10 @@ async fn a_question_is_open_again_when_its_press_was_not_sent() {
     World::run(async |world| {
         let (_, button) = asked(world).await;
         world.wolkvox.go_down();
-        let lost = world.discord.press(&second_supervisor(), &button);
-        assert!(world.discord.reply(lost).await.starts_with("**Not sent:** there is no connection"));
+        assert!(press(world, &second_supervisor(), &button).await.starts_with("**Not sent:** there is no connection"));
         world.wolkvox.come_back();
-        let press = world.discord.press(&second_supervisor(), &button);
-        assert!(world.discord.reply(press).await.starts_with(SUCCESS));
-        let again = world.discord.press(&second_supervisor(), &button);
-        assert!(world.discord.reply(again).await.starts_with("This button was used already."));
+        assert!(press(world, &second_supervisor(), &button).await.starts_with(SUCCESS));
+        assert!(press(world, &second_supervisor(), &button).await.starts_with("This button was used already."));
     })
     .await;
 }

@@ -297,6 +297,16 @@ impl World {
         self.bot.begin(config);
     }
 
+    /// What a supervisor reads in the end after toggling this agent.
+    pub async fn mute(&self, agent: u64) -> String {
+        self.discord.reply(self.discord.mute(&discord::supervisor(), agent)).await
+    }
+
+    /// What is shown for an interaction in the end, and the outcome in its audit record.
+    pub async fn told(&self, interaction: u64) -> (String, String) {
+        (self.discord.reply(interaction).await, self.log.outcome(interaction).await)
+    }
+
     pub async fn held_call(&self) -> (u64, Arc<Notify>) {
         held_call(&self.discord, &self.wolkvox).await
     }

@@ -284,50 +284,29 @@ impl Wolkvox {
         if in_flight > 2 {
             return refusal(403, "FORBIDDEN", "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)");
         }
-        let toggle = || self.state(|state| *state.toggles.entry(agent).or_default() += 1);
         let confirm = || Answer::json(200, &json!({"code": "200", "error": null, "msg": SUCCESS}));
+        match &fate {
+            Fate::Slow(time) => sleep(*time).await,
+            Fate::Held(held) => held.notified().await,
+            _ => {}
+        }
+        if !matches!(fate, Fate::Refuse(..) | Fate::CutBefore | Fate::Redirect(_)) {
+            self.state(|state| *state.toggles.entry(agent).or_default() += 1);
+        }
         match fate {
-            Fate::Confirm => {
-                toggle();
-                confirm()
-            }
-            Fate::Slow(time) => {
-                sleep(time).await;
-                toggle();
-                confirm()
-            }
+            Fate::Confirm | Fate::Slow(_) | Fate::Held(_) => confirm(),
             Fate::Late(time) => {
-                toggle();
                 sleep(time).await;
-                confirm()
-            }
-            Fate::Held(held) => {
-                held.notified().await;
-                toggle();
                 confirm()
             }
             Fate::Refuse(status, error, msg) => refusal(status, error, msg),
             Fate::Say(status, kind, body) => {
-                toggle();
                 Answer::Full { status, headers: vec![("content-type", kind.to_owned())], body }
             }
-            Fate::Raw(bytes) => {
-                toggle();
-                Answer::Raw(bytes)
-            }
-            Fate::CutBefore => Answer::Cut,
-            Fate::CutAfter => {
-                toggle();
-                Answer::Cut
-            }
-            Fate::Endless => {
-                toggle();
-                Answer::Endless
-            }
-            Fate::Silent => {
-                toggle();
-                Answer::Silent
-            }
+            Fate::Raw(bytes) => Answer::Raw(bytes),
+            Fate::CutBefore | Fate::CutAfter => Answer::Cut,
+            Fate::Endless => Answer::Endless,
+            Fate::Silent => Answer::Silent,
             Fate::Redirect(to) => Answer::Full { status: 307, headers: vec![("location", to)], body: Vec::new() },
         }
     }

@@ -52,12 +52,19 @@ pub struct Actor {
     pub locale: &'static str,
 }
 
+/// What another copy of the bot answers.
+pub const ELSEWHERE: &str = "answered by another copy";
+
 pub fn supervisor() -> Actor {
     Actor { id: 501, name: "ana", roles: vec![OTHER_ROLE, SUPERVISOR_ROLE], guild: Some(GUILD), locale: "en-US" }
 }
 
 pub fn second_supervisor() -> Actor {
     Actor { id: 502, name: "bruno", roles: vec![SUPERVISOR_ROLE], ..supervisor() }
+}
+
+pub fn third_supervisor() -> Actor {
+    Actor { id: 504, name: "diego", ..second_supervisor() }
 }
 
 pub fn stranger() -> Actor {
@@ -444,6 +451,22 @@ impl Discord {
     /// From now on the interaction's token is worth nothing.
     pub fn void_token(&self, id: u64) {
         self.state(|state| state.interactions.get_mut(&id).unwrap().void = true);
+    }
+
+    /// The next first answers meet these fates.
+    pub fn next(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.state(|state| state.first_answer_fates.extend(fates));
+    }
+
+    /// The next edits meet these fates.
+    pub fn next_edits(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.state(|state| state.edit_fates.extend(fates));
+    }
+
+    /// Another copy of the bot puts its answer into the place of "thinking…".
+    pub fn answer_elsewhere(&self, id: u64) {
+        let answer = json!({"content": ELSEWHERE, "allowed_mentions": {"parse": []}});
+        self.state(|state| state.interactions.get_mut(&id).unwrap().shown = Some(answer));
     }
 
     pub fn interaction(&self, id: u64) -> Interaction {

@@ -54,13 +54,7 @@ impl Discord {
         if !agent.starts_with("DiscordBot (") {
             return Err(self.violation(format!("the user agent {agent:?}")));
         }
-        let known_query = match (request.method.as_str(), parts, request.query.as_str()) {
-            (_, _, "") => true,
-            ("POST", ["interactions", ..], query) => matches!(query, "with_response=true" | "with_response=false"),
-            ("POST", ["webhooks", _, _], query) => query == "wait=true",
-            _ => false,
-        };
-        if !known_query {
+        if !request.query.is_empty() {
             return Err(self.violation(format!("a query: {}", request.query)));
         }
         let interaction = matches!(parts[0], "interactions" | "webhooks");
@@ -131,14 +125,16 @@ impl Discord {
             ("GET", ["applications", app, "commands"]) if *app == application => {
                 Answer::json(200, &Value::from(self.state(|state| state.global_commands.clone())))
             }
-            ("POST", ["interactions", id, token, "callback"]) => {
-                self.first_answer(id, token, body, arrived, request.query == "with_response=true")
+            ("POST", ["interactions", id, token, "callback"]) => self.first_answer(id, token, body, arrived),
+            ("GET", ["webhooks", app, token, "messages", "@original"]) if *app == application => {
+                self.look(token).unwrap_or_else(|refused| refused)
             }
-            ("GET", ["webhooks", app, token, "messages", "@original"]) if *app == application => self.look(token),
             ("PATCH", ["webhooks", app, token, "messages", "@original"]) if *app == application => {
-                self.edit(token, body)
+                self.edit(token, body).unwrap_or_else(|refused| refused)
             }
-            ("POST", ["webhooks", app, token]) if *app == application => self.follow_up_with(token, body),
+            ("POST", ["webhooks", app, token]) if *app == application => {
+                self.follow_up_with(token, body).unwrap_or_else(|refused| refused)
+            }
             _ => self.violation(format!("{method} /{}", parts.join("/"))),
         }
     }
@@ -217,7 +213,7 @@ impl Discord {
         Answer::json(200, &payloads::message(self.snowflake(), AUDIT_CHANNEL, 0, flags, body))
     }
 
-    fn first_answer(&self, id: &str, token: &str, body: &Value, arrived: Instant, with_response: bool) -> Answer {
+    fn first_answer(&self, id: &str, token: &str, body: &Value, arrived: Instant) -> Answer {
         let id = id.parse::<u64>().unwrap_or_default();
         let known = self.state(|state| state.interactions.get(&id).cloned());
         let Some(known) = known.filter(|known| known.token == token) else {
@@ -241,7 +237,7 @@ impl Discord {
         if self.rejects(&body["data"]) {
             return error(400, 50035, "Invalid Form Body");
         }
-        let known = self.state(|state| {
+        self.state(|state| {
             let interaction = state.interactions.get_mut(&id).unwrap();
             interaction.first = Some(body.clone());
             interaction.accepted_after = Some(interaction.sent.elapsed());
@@ -250,19 +246,8 @@ impl Discord {
                 Some(4) => state.show(id, &body["data"]),
                 _ => interaction.shown = Some(body["data"].clone()),
             }
-            state.interactions[&id].clone()
         });
-        if !with_response {
-            return Answer::empty(204);
-        }
-        let mut response = json!({"interaction": {"id": id.to_string(), "type": known.kind}});
-        if known.acknowledged() {
-            response["interaction"]["response_message_id"] = json!(known.message.to_string());
-            response["interaction"]["response_message_loading"] = json!(known.shown.is_none());
-            response["interaction"]["response_message_ephemeral"] = json!(known.private());
-            response["resource"] = json!({"type": body["type"], "message": payloads::original(&known)});
-        }
-        Answer::json(200, &response)
+        Answer::empty(204)
     }
 
     /// The interaction that a token belongs to, as long as it is worth something.
@@ -282,88 +267,64 @@ impl Discord {
         rejects.is_some_and(|rejects| message["content"].as_str().is_some_and(rejects))
     }
 
-    fn look(&self, token: &str) -> Answer {
-        let (id, known) = match self.by_token(token) {
-            Ok(known) => known,
-            Err(refused) => return refused,
-        };
+    fn look(&self, token: &str) -> Result<Answer, Answer> {
+        let (id, known) = self.by_token(token)?;
         self.state(|state| state.interactions.get_mut(&id).unwrap().looks += 1);
         if known.first.is_none() || known.kind == 4 {
-            return error(404, 10015, "Unknown Webhook");
+            return Err(error(404, 10015, "Unknown Webhook"));
         }
         if known.deleted {
-            return unknown_message();
+            return Err(unknown_message());
         }
-        Answer::json(200, &payloads::original(&known))
+        Ok(Answer::json(200, &payloads::original(&known)))
     }
 
-    fn edit(&self, token: &str, body: &Value) -> Answer {
-        let (id, known) = match self.by_token(token) {
-            Ok(known) => known,
-            Err(refused) => return refused,
-        };
+    fn edit(&self, token: &str, body: &Value) -> Result<Answer, Answer> {
+        let (id, known) = self.by_token(token)?;
         // Over the "thinking…" of another copy only what stays true whatever that one answers.
         let claims_nothing = body["content"].as_str().is_some_and(|text| text.contains("Not sent from here"));
         let thinking_elsewhere = known.elsewhere && known.shown.is_none() && claims_nothing;
         if !known.acknowledged() && !thinking_elsewhere {
             self.violation(format!("an edit of an answer that was never given: {}", body["content"]));
-            return error(404, 10015, "Unknown Webhook");
+            return Err(error(404, 10015, "Unknown Webhook"));
         }
         if let Some(fault) = message_fault(body, SUPPRESS_EMBEDS) {
-            return self.violation(fault);
+            return Err(self.violation(fault));
         }
         if known.deleted {
-            return unknown_message();
+            return Err(unknown_message());
         }
         if self.rejects(body) {
-            return error(400, 50035, "Invalid Form Body");
+            return Err(error(400, 50035, "Invalid Form Body"));
         }
         let known = self.state(|state| {
             state.show(id, body);
             state.interactions.get_mut(&id).unwrap().edits += 1;
             state.interactions[&id].clone()
         });
-        Answer::json(200, &payloads::original(&known))
+        Ok(Answer::json(200, &payloads::original(&known)))
     }
 
-    fn follow_up_with(&self, token: &str, body: &Value) -> Answer {
-        let (id, known) = match self.by_token(token) {
-            Ok(known) => known,
-            Err(refused) => return refused,
-        };
+    fn follow_up_with(&self, token: &str, body: &Value) -> Result<Answer, Answer> {
+        let (id, known) = self.by_token(token)?;
         if !known.acknowledged() {
             self.violation("a follow-up to an answer that was never given".to_owned());
-            return error(404, 10015, "Unknown Webhook");
+            return Err(error(404, 10015, "Unknown Webhook"));
         }
         if let Some(fault) = message_fault(body, EPHEMERAL | SUPPRESS_EMBEDS) {
-            return self.violation(fault);
+            return Err(self.violation(fault));
         }
         if self.rejects(body) {
-            return error(400, 50035, "Invalid Form Body");
+            return Err(error(400, 50035, "Invalid Form Body"));
         }
-        // The first one takes the place of "thinking…", as an edit does, and is as private as that was.
-        let replaces = known.shown.is_none() && !known.deleted;
         let flags = body["flags"].as_u64().unwrap_or_default();
-        let known = self.state(|state| {
-            if replaces {
-                state.show(id, body);
-            } else {
-                state.note_links(body, flags);
-            }
+        self.state(|state| {
+            state.note_links(body, flags);
             let interaction = state.interactions.get_mut(&id).unwrap();
             interaction.follow_ups.push(body.clone());
-            if !replaces {
-                interaction.history.extend(body["content"].as_str().map(str::to_owned));
-            }
-            interaction.clone()
+            interaction.history.extend(body["content"].as_str().map(str::to_owned));
         });
-        Answer::json(
-            200,
-            &match replaces {
-                true => payloads::original(&known),
-                false => payloads::message(self.snowflake(), CHANNEL, 19, flags, body),
-            },
-        )
+        Ok(Answer::json(200, &payloads::message(self.snowflake(), CHANNEL, 19, flags, body)))
     }
 }
 
