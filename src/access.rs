@@ -61,13 +61,11 @@ impl Allowlist {
     /// # Errors
     /// The reason for which the command is refused.
     pub fn check(&self, guild: Option<GuildId>, member_roles: Option<&[RoleId]>) -> Result<(), Denial> {
-        let (Some(guild), Some(member_roles)) = (guild, member_roles) else {
-            return Err(Denial::NotInGuild);
-        };
-        if guild != self.guild {
-            return Err(Denial::NotInGuild);
+        match member_roles.filter(|_| guild == Some(self.guild)) {
+            None => Err(Denial::NotInGuild),
+            Some(roles) if roles.iter().any(|role| self.roles.contains(role)) => Ok(()),
+            Some(_) => Err(Denial::NoRole),
         }
-        if member_roles.iter().any(|role| self.roles.contains(role)) { Ok(()) } else { Err(Denial::NoRole) }
     }
 
     pub fn guild(&self) -> GuildId {

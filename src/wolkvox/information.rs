@@ -52,10 +52,8 @@ pub struct TokenInfo {
     pub left_today: Option<u64>,
 }
 
-/// Why a listing could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum InformationError {
-    /// No answer, or none to its end.
     #[error("{}", no_answer(.0))]
     NoAnswer(#[from] HttpError),
     #[error("Wolkvox refused with {}", .0.code)]
@@ -102,8 +100,8 @@ impl Wolkvox {
     pub async fn token_info(&self) -> Result<TokenInfo, InformationError> {
         let (status, body) = self.get("token_info", TOKEN_INFO).await?;
         let object = object(status, &body)?;
-        let row = rows(status, &object)?.first().and_then(|row| serde_json::from_str::<Value>(row.get()).ok());
-        let row = row.unwrap_or_default();
+        let row = rows(status, &object)?.first().and_then(|row| serde_json::from_str(row.get()).ok());
+        let row: Value = row.unwrap_or_default();
         let left = ["available_consumption_options", "available_consumition_options"];
         Ok(TokenInfo {
             limit: number(&row["token_limit"]),

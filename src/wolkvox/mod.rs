@@ -63,8 +63,7 @@ struct Inner {
     client: Client,
     base: BaseUrl,
     token: HeaderValue,
-    connect: Duration,
-    timeout: Duration,
+    longest_exchange: Duration,
     queue: queue::Queue,
     told_of_firewall: Mutex<Option<Instant>>,
 }
@@ -102,8 +101,7 @@ impl Wolkvox {
             client: net::http_client(&settings.base, settings.proxy.as_ref(), tls, connect, KEEP_CONNECTION)?,
             base: settings.base.clone(),
             token,
-            connect,
-            timeout: settings.timeout,
+            longest_exchange: connect + settings.timeout,
             queue: queue::Queue::default(),
             told_of_firewall: Mutex::default(),
         })))
@@ -111,7 +109,7 @@ impl Wolkvox {
 
     /// The longest that one exchange may take, in which a connection may have to be made first.
     pub fn longest_exchange(&self) -> Duration {
-        self.0.longest_exchange()
+        self.0.longest_exchange
     }
 
     /// Waits until no call is in progress and none waits.
@@ -128,10 +126,6 @@ impl Wolkvox {
 impl Inner {
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url).header(TOKEN, self.token.clone())
-    }
-
-    fn longest_exchange(&self) -> Duration {
-        self.connect + self.timeout
     }
 
     /// Lets the log say what may be behind this error, but not at every command.

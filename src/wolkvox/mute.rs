@@ -180,7 +180,7 @@ impl Inner {
     /// answer may be there and only not have been read.
     async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, HttpError>>) -> Result<T, HttpError> {
         let mut exchange = pin!(exchange);
-        for limit in [self.longest_exchange(), LAST_LOOK] {
+        for limit in [self.longest_exchange, LAST_LOOK] {
             if let Ok(answer) = timeout(limit, &mut exchange).await {
                 return answer;
             }
