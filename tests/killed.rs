@@ -91,10 +91,15 @@ fn bytes(folder: &Path, prefix: &str) -> Vec<u8> {
     files.flat_map(|file| std::fs::read(file.path()).unwrap()).collect()
 }
 
-/// The outcomes in the audit records of a command, in the logs of all processes.
-fn outcomes<'a>(logs: impl IntoIterator<Item = &'a Log>, command: u64) -> BTreeSet<String> {
-    let records = logs.into_iter().flat_map(|log| log.audits_of(command));
-    records.map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
+/// The outcomes in the audit records of each command, in the logs of all processes. Each line is decoded once: the
+/// stand-ins of other seeds share the thread, and answer nobody meanwhile.
+fn outcomes<'a>(logs: impl IntoIterator<Item = &'a Log>) -> BTreeMap<u64, BTreeSet<String>> {
+    let mut outcomes: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for record in logs.into_iter().flat_map(Log::audits) {
+        let text = |field: &str| record[field].as_str().unwrap().to_owned();
+        outcomes.entry(text("interaction_id").parse().unwrap()).or_default().insert(text("outcome"));
+    }
+    outcomes
 }
 
 /// How a life of the bot ends.
@@ -181,13 +186,13 @@ impl Lives {
     fn check(&self) -> Vec<String> {
         let log: String = self.logs.iter().map(Log::text).collect();
         let file = bytes(&self.site.folder, "state.db");
+        let outcomes = outcomes(&self.logs);
         let mut ends = Vec::new();
         for (command, agent) in &self.commands {
             let (seen, toggles) = (self.discord.interaction(*command), self.wolkvox.toggles(*agent));
             let told: BTreeSet<&str> = seen.history.iter().map(|text| meaning(text)).collect();
             let told: Vec<&str> = told.into_iter().collect();
-            let audited = outcomes(&self.logs, *command);
-            let audited: Vec<&str> = audited.iter().map(String::as_str).collect();
+            let audited: Vec<&str> = outcomes.get(command).into_iter().flatten().map(String::as_str).collect();
             // A kill may cost the line in the log.
             match (seen.first.is_some(), told.as_slice(), audited.as_slice(), toggles) {
                 (true, ["done"], [] | ["done"], 1) | (true, ["Unknown"], [] | ["unknown"], 0 | 1) => {}
@@ -434,9 +439,10 @@ async fn killed_again_and_again(seed: u64, bots: Bots) {
 fn everybody_was_told_the_truth(case: &str, crowd: &Crowd, wolkvox: &Wolkvox, logs: &[Log]) {
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     let mut account = Account::default();
+    let outcomes = outcomes(logs);
     for (command, agent) in &crowd.commands {
         let seen = crowd.discord.interaction(*command);
-        let mut audited = outcomes(logs, *command);
+        let mut audited = outcomes.get(command).cloned().unwrap_or_default();
         // Of two copies one leaves it to the other.
         audited.remove("unacknowledged");
         let mut told: BTreeSet<&str> = seen.history.iter().map(|text| meaning(text)).collect();
