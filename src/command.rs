@@ -22,10 +22,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use serenity::model::id::{ApplicationId, InteractionId, UserId};
 
+use crate::agent::Agent;
 use crate::clock::Moment;
 use crate::language::Language;
 use crate::outcome::{NotSent, Outcome, Unknown};
-use crate::reply::{Agent, Before};
 
 /// How much longer a toggle counts that another copy of the bot may be carrying out. Wolkvox's own limit for a call is
 /// 60 s.
@@ -101,6 +101,15 @@ pub enum Standing {
 pub enum Breakdown {
     Panic,
     Restart,
+}
+
+/// The toggle of an agent before the one that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Who it was.
+    pub by: u64,
+    /// When, in seconds since 1970.
+    pub at: u64,
 }
 
 /// A command with its place among all others.

@@ -3,47 +3,26 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::agent::AgentId;
+use crate::agent::{AgentId, Name};
 use crate::net::error_chain;
 use crate::retry::Backoff;
-use crate::text::{is_invisible, one_line, plain_text, truncate};
+use crate::text::is_invisible;
 use crate::wolkvox::{AgentRow, Wolkvox};
 
 /// The most suggestions that Discord takes ("Application Commands", autocomplete).
 const MAX_SUGGESTIONS: usize = 25;
 /// The most agents that are named to a person whose text names none.
 const MAX_CANDIDATES: usize = 5;
-/// The longest name, in UTF-16 units. With a number it fits into a suggestion, which may have 100.
-const MAX_NAME: usize = 80;
 /// How much of what was typed is looked at, in characters and in words. Less than a name may have, so that a long
 /// name which is typed in full is found although it was cut.
 const MAX_TYPED: usize = 64;
 const MAX_WORDS: usize = 8;
-
-/// An agent's name as it can be shown: plain text on one line, not too long, never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Name(String);
-
-impl Name {
-    /// `None` where nothing is left to be shown.
-    pub fn new(text: &str) -> Option<Self> {
-        let mut name = plain_text(&one_line(text));
-        truncate(&mut name, MAX_NAME);
-        (!name.is_empty()).then_some(Self(name))
-    }
-
-    /// The name, without Markdown's escapes.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// The agents of the operation. A text is answered from the copy at once; a copy that is too old is renewed meanwhile.
 pub struct Directory {

@@ -1,24 +1,25 @@
 //! All commands that still matter, in memory, in the order in which they were admitted. Everything is decided here, at
 //! once; the [`Journal`] echoes it for the next process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use serenity::model::id::{InteractionId, UserId};
 use tokio::sync::Notify;
 
-use crate::agent::AgentId;
+use crate::agent::{Agent, AgentId};
 use crate::clock::Moment;
-use crate::command::{Breakdown, Command, Entry, Phase, Standing};
+use crate::command::{Before, Breakdown, Command, Entry, Phase, Standing};
 use crate::journal::{Journal, Write};
 use crate::outcome::Outcome;
-use crate::reply::{Agent, Before};
 
 /// How many lines may wait for the audit channel.
 const UNPOSTED: usize = 1000;
+/// How often all agents are looked through for entries that matter to nobody any more.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// The ledger of one process.
 pub struct Ledger {
@@ -33,11 +34,14 @@ pub struct Ledger {
     changed: Notify,
 }
 
-#[derive(Default)]
 struct State {
     last: u64,
-    /// In the order of their numbers.
-    entries: Vec<Entry>,
+    /// By their numbers.
+    entries: BTreeMap<u64, Entry>,
+    /// The numbers of each agent's entries, in their order.
+    of_agents: HashMap<AgentId, Vec<u64>>,
+    /// When all agents were last looked through for entries that matter to nobody any more.
+    swept: Instant,
 }
 
 /// A command's place in the ledger.
@@ -82,22 +86,23 @@ pub enum Stale {
 impl Ledger {
     /// Begins with what an earlier process left in the file. Its commands that nobody carries out any more are decided.
     pub fn new(journal: Journal, left: Vec<Entry>, (window, question): (Duration, Duration), posts: bool) -> Self {
-        let state = Mutex::new(State { last: left.last().map_or(0, |last| last.number), entries: left });
-        let ledger = Self { window, question, posts, journal, state, changed: Notify::new() };
-        let numbers: Vec<u64> = ledger.state().entries.iter().map(|entry| entry.number).collect();
+        let numbers: Vec<u64> = left.iter().map(|entry| entry.number).collect();
+        let mut state = State { last: 0, entries: BTreeMap::new(), of_agents: HashMap::new(), swept: Instant::now() };
+        left.into_iter().for_each(|entry| state.insert(entry));
+        let ledger = Self { window, question, posts, journal, state: Mutex::new(state), changed: Notify::new() };
         numbers.into_iter().for_each(|number| drop(ledger.interrupt(number, Breakdown::Restart)));
-        ledger.tidy();
+        ledger.sweep(&mut ledger.state());
         ledger
     }
 
     /// The commands whose persons may be waiting, with their outcomes where these are known.
     pub fn open(&self) -> Vec<Entry> {
-        self.state().entries.iter().filter(|entry| entry.command.is_open()).cloned().collect()
+        self.state().entries.values().filter(|entry| entry.command.is_open()).cloned().collect()
     }
 
     /// The ids of all commands.
     pub fn ids(&self) -> Vec<InteractionId> {
-        self.state().entries.iter().map(|entry| entry.command.callback.id).collect()
+        self.state().entries.values().map(|entry| entry.command.callback.id).collect()
     }
 
     /// Whether the next process finds what this one leaves.
@@ -116,7 +121,7 @@ impl Ledger {
     /// Why it consents to nothing.
     pub fn consent(&self, question: InteractionId, by: UserId) -> Result<Consent, Stale> {
         let state = self.state();
-        let entry = state.entries.iter().rev().find(|entry| entry.command.callback.id == question);
+        let entry = state.entries.values().rev().find(|entry| entry.command.callback.id == question);
         let Some((Phase::Asked { about, answered }, command)) = entry.map(|entry| (&entry.phase, &entry.command))
         else {
             return Err(Stale::Unasked);
@@ -135,8 +140,10 @@ impl Ledger {
     /// Admits a command: its toggle counts from now on. Where another supervisor's toggle stands in the way, and no
     /// consent names it, the command becomes a question instead.
     pub fn admit(&self, mut command: Command, consent: Option<&Consent>) -> (Ticket, Option<Conflict>) {
-        self.tidy();
         let mut state = self.state();
+        if state.swept.elapsed() >= SWEEP {
+            self.sweep(&mut state);
+        }
         let conflict = state.conflict(&command, self.window).filter(|conflict| {
             let reverses = consent.map(|consent| consent.reverses);
             reverses != Some(conflict.command)
@@ -145,8 +152,7 @@ impl Ledger {
             Some(Conflict { command: about, .. }) => Phase::Asked { about, answered: None },
             None => Phase::Answering,
         };
-        state.last += 1;
-        let number = state.last;
+        let number = state.last + 1;
         let mut entry = Entry { number, command: command.clone(), phase };
         if conflict.is_some() {
             // A question is a whole message: there is nothing to tell later.
@@ -159,7 +165,7 @@ impl Ledger {
             Some(question) => self.journal.put(&[question, &entry]),
             None => self.journal.put(&[&entry]),
         };
-        state.entries.push(entry);
+        state.insert(entry);
         (Ticket { number, command, admitted }, conflict)
     }
 
@@ -223,7 +229,7 @@ impl Ledger {
     /// The commands that the audit channel is owed a line of, in order. Waits until there is one.
     pub async fn unposted(&self) -> Vec<Entry> {
         self.wait_until(|state| {
-            let unposted: Vec<Entry> = state.entries.iter().filter(|entry| entry.is_unposted()).cloned().collect();
+            let unposted: Vec<Entry> = state.entries.values().filter(|entry| entry.is_unposted()).cloned().collect();
             (!unposted.is_empty()).then_some(unposted)
         })
         .await
@@ -263,33 +269,37 @@ impl Ledger {
 
     /// Writes what has changed, unless it matters to nobody any more.
     fn echo(&self, changed: Option<Entry>) {
-        if let Some(entry) = changed {
-            let gone = self.tidy();
-            if !gone.contains(&entry.number) {
-                self.journal.put(&[&entry]);
-            }
+        let Some(entry) = changed else { return };
+        let mut state = self.state();
+        self.tidy(&mut state, entry.command.agent.id);
+        if state.entries.contains_key(&entry.number) {
+            self.journal.put(&[&entry]);
         }
     }
 
-    /// Removes the entries that matter to nobody any more; returns their numbers.
-    fn tidy(&self) -> HashSet<u64> {
-        let mut state = self.state();
-        let mut later: HashMap<AgentId, &Entry> = HashMap::new();
-        let mut gone = HashSet::new();
-        for entry in state.entries.iter().rev() {
-            let agent = entry.command.agent.id;
-            if !entry.matters(later.get(&agent).copied(), self.window, self.question) {
-                gone.insert(entry.number);
+    /// Removes the entries of all agents that matter to nobody any more.
+    fn sweep(&self, state: &mut State) {
+        let agents: Vec<AgentId> = state.of_agents.keys().copied().collect();
+        agents.into_iter().for_each(|agent| self.tidy(state, agent));
+        state.swept = Instant::now();
+    }
+
+    /// Removes the entries of an agent that matter to nobody any more.
+    fn tidy(&self, state: &mut State, agent: AgentId) {
+        let mut later = None;
+        let mut gone = Vec::new();
+        for entry in state.of_agent(agent).rev() {
+            if !entry.matters(later, self.window, self.question) {
+                gone.push(entry.number);
             }
-            if entry.is_done() {
-                later.entry(agent).or_insert(entry);
+            if entry.is_done() && later.is_none() {
+                later = Some(entry);
             }
         }
         if !gone.is_empty() {
-            state.entries.retain(|entry| !gone.contains(&entry.number));
-            self.journal.forget(gone.iter().copied());
+            state.remove(agent, &gone);
+            self.journal.forget(gone);
         }
-        gone
     }
 
     /// No panic happens while the state is held, and if one did, the state would still be whole.
@@ -299,9 +309,32 @@ impl Ledger {
 }
 
 impl State {
+    fn insert(&mut self, entry: Entry) {
+        self.last = entry.number;
+        self.of_agents.entry(entry.command.agent.id).or_default().push(entry.number);
+        self.entries.insert(entry.number, entry);
+    }
+
+    fn remove(&mut self, agent: AgentId, numbers: &[u64]) {
+        for number in numbers {
+            self.entries.remove(number);
+        }
+        if let Some(of_agent) = self.of_agents.get_mut(&agent) {
+            of_agent.retain(|number| !numbers.contains(number));
+            if of_agent.is_empty() {
+                self.of_agents.remove(&agent);
+            }
+        }
+    }
+
+    /// The entries of an agent, in their order.
+    fn of_agent(&self, agent: AgentId) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.of_agents.get(&agent).into_iter().flatten().filter_map(|number| self.entries.get(number))
+    }
+
     /// Changes an entry; returns it as it is then.
     fn change(&mut self, number: u64, change: impl FnOnce(&mut Entry)) -> Option<Entry> {
-        let entry = self.entries.iter_mut().rev().find(|entry| entry.number == number)?;
+        let entry = self.entries.get_mut(&number)?;
         change(entry);
         Some(entry.clone())
     }
@@ -309,7 +342,7 @@ impl State {
     /// Another supervisor's toggle that a command would reverse. The latest one that counts decides: one's own may be
     /// reversed without a question.
     fn conflict(&self, command: &Command, window: Duration) -> Option<Conflict> {
-        let of_agent = self.entries.iter().rev().filter(|entry| entry.command.agent.id == command.agent.id);
+        let of_agent = self.of_agent(command.agent.id).rev();
         let (latest, standing) = of_agent.filter_map(|entry| Some((entry, entry.counts(window)?))).next()?;
         let by = latest.command.user_id;
         let conflict = Conflict { command: latest.command.callback.id, by, ago: latest.at().elapsed(), standing };
@@ -318,7 +351,7 @@ impl State {
 
     /// Changes the answer to a question from one press to another, if it is the first one; returns the question then.
     fn answer(&mut self, question: InteractionId, [before, now]: [Option<InteractionId>; 2]) -> Option<Entry> {
-        let entry = self.entries.iter_mut().rev().find(|entry| entry.command.callback.id == question)?;
+        let entry = self.entries.values_mut().rev().find(|entry| entry.command.callback.id == question)?;
         match &mut entry.phase {
             Phase::Asked { answered, .. } if *answered == before => *answered = now,
             _ => return None,
@@ -328,15 +361,15 @@ impl State {
 
     /// The toggle before a command, if it is certain that none lies between.
     fn before(&self, number: u64) -> Option<Before> {
-        let agent = self.entries.iter().rev().find(|entry| entry.number == number)?.command.agent.id;
-        let others = || self.entries.iter().filter(|other| other.number != number && other.command.agent.id == agent);
+        let agent = self.entries.get(&number)?.command.agent.id;
+        let others = || self.of_agent(agent).filter(|other| other.number != number);
         let last = others().rfind(|other| other.may_be_named())?;
         let is_last = others().all(|other| last.is_surely_the_last_beside(other));
         is_last.then(|| Before { by: last.command.user_id.get(), at: last.at().unix_seconds() })
     }
 
     fn unposted(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.is_unposted()).count()
+        self.entries.values().filter(|entry| entry.is_unposted()).count()
     }
 }
 

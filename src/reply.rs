@@ -4,15 +4,11 @@
 //!
 //! A reply says first what happened, then what to do, and claims no more than is known.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::access::Denial;
-use crate::agent::AgentId;
-use crate::command::Standing;
-use crate::directory::Name;
+use crate::agent::{Agent, AgentId, Name};
+use crate::command::{Before, Standing};
 use crate::language::Language;
 use crate::ledger::{Conflict, Stale};
 use crate::outcome::{NotSent, Outcome, Refusal, Rejected, Unknown};
@@ -20,27 +16,6 @@ use crate::text::{escape, escape_markdown, one_line, plain_text, width};
 
 /// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
 pub const MAX_MESSAGE: usize = 2000;
-
-/// An agent as people know it: by name where the directory has one, and by number.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Agent {
-    /// The number.
-    pub id: AgentId,
-    /// The name.
-    pub name: Option<Name>,
-    /// Whether Wolkvox's list of agents was read and does not have the number.
-    #[serde(default)]
-    pub is_unlisted: bool,
-}
-
-impl fmt::Display for Agent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{} ({})", escape(name.as_str(), MAX_MESSAGE), self.id),
-            None => self.id.fmt(f),
-        }
-    }
-}
 
 /// What the command does, in the list of commands (at most 100 characters).
 pub fn command_description(language: Language) -> &'static str {
@@ -75,15 +50,6 @@ pub fn choice(name: Option<&Name>, id: AgentId) -> String {
         Some(name) => format!("{} · {id}", name.as_str()),
         None => id.to_string(),
     }
-}
-
-/// The toggle of an agent before the one that is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Before {
-    /// Who it was.
-    pub by: u64,
-    /// When, in seconds since 1970.
-    pub at: u64,
 }
 
 /// The outcome of a command, with the toggle before it where that is known.

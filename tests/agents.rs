@@ -9,7 +9,8 @@ use tokio::time::{Instant, advance, pause, resume};
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
 use wolkvox_bot::agent::AgentId;
-use wolkvox_bot::directory::{Directory, Found, Name};
+use wolkvox_bot::agent::Name;
+use wolkvox_bot::directory::{Directory, Found};
 use wolkvox_bot::net::{BaseUrl, Tls};
 use wolkvox_bot::telemetry::{self, Format};
 

@@ -5,13 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use serenity::model::id::{InteractionId, UserId};
-use wolkvox_bot::agent::AgentId;
+use wolkvox_bot::agent::{Agent, AgentId, Name};
 use wolkvox_bot::command::Standing;
 use wolkvox_bot::config::VARIABLES;
-use wolkvox_bot::directory::Name;
 use wolkvox_bot::language::Language;
 use wolkvox_bot::ledger::Conflict;
-use wolkvox_bot::reply::{self, Agent};
+use wolkvox_bot::reply;
 
 const ENGLISH: &str = "README.md";
 const SPANISH: &str = ".github/README.es.md";

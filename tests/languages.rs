@@ -7,13 +7,12 @@ use std::time::Duration;
 use serde_json::json;
 use serenity::model::id::{InteractionId, UserId};
 use wolkvox_bot::access::Denial;
-use wolkvox_bot::agent::AgentId;
-use wolkvox_bot::command::Standing;
-use wolkvox_bot::directory::Name;
+use wolkvox_bot::agent::{Agent, AgentId, Name};
+use wolkvox_bot::command::{Before, Standing};
 use wolkvox_bot::language::Language;
 use wolkvox_bot::ledger::{Conflict, Stale};
 use wolkvox_bot::outcome::{Done, NotSent, Outcome, Refusal, Rejected, Unknown};
-use wolkvox_bot::reply::{self, Agent};
+use wolkvox_bot::reply;
 
 use crate::support::bot::World;
 use crate::support::discord::{Actor, second_supervisor, stranger, supervisor};
@@ -76,7 +75,7 @@ fn all_sentences() -> String {
         }
         sentence("unconfirmed".into(), reply::unconfirmed(language, &agent));
         sentence("interrupted".into(), reply::interrupted(language, &agent));
-        let before = reply::Before { by: 502, at: 1_790_000_000 };
+        let before = Before { by: 502, at: 1_790_000_000 };
         sentence("Done, with what was before".into(), reply::outcome(language, &agent, &outcomes[0], Some(before)));
         sentence("Done, named".into(), reply::outcome(language, &named, &outcomes[0], None));
         let unlisted = Agent { is_unlisted: true, ..agent.clone() };

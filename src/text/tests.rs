@@ -8,13 +8,12 @@ use fastrand::Rng;
 use serenity::model::id::{InteractionId, UserId};
 
 use super::{escape, escape_markdown, one_line, plain_text, truncate, width};
-use crate::agent::AgentId;
+use crate::agent::{Agent, AgentId, Name};
 use crate::command::Standing;
-use crate::directory::Name;
 use crate::language::Language;
 use crate::ledger::Conflict;
 use crate::outcome::{Done, Outcome, Refusal, Rejected};
-use crate::reply::{self, Agent, MAX_MESSAGE};
+use crate::reply::{self, MAX_MESSAGE};
 
 #[test]
 fn what_discord_would_read_as_more_than_text_is_escaped() {
@@ -313,12 +312,13 @@ fn hostile_text_is_shown_as_text_and_fits() {
         let id = AgentId::try_from(rng.u64(AgentId::MIN..=AgentId::MAX)).unwrap();
         let choice = reply::choice(name.as_ref(), id);
         assert!(width(&choice) <= 100 && !choice.contains(super::LINE_BREAKS), "{choice:?}");
-        replies_hold(&Agent { id, name, is_unlisted: false }, &choice, &text, &plain);
+        let named = name.as_ref().map_or(id.to_string(), |name| format!("{} ({id})", name.as_str()));
+        replies_hold(&Agent { id, name, is_unlisted: false }, &named, &text, &plain);
     }
 }
 
-/// Every reply with words from elsewhere fits, and shows the agent as `choice` and Wolkvox's words as `plain`.
-fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
+/// Every reply with words from elsewhere fits, and shows the agent as `named` and Wolkvox's words as `plain`.
+fn replies_hold(agent: &Agent, named: &str, text: &str, plain: &str) {
     let done = Outcome::Done(Done { code: 200, msg: text.to_owned() });
     let rejected = Outcome::Rejected(Rejected { code: 403, msg: text.to_owned(), reason: Refusal::Other });
     for (outcome, head, end) in [
@@ -328,7 +328,7 @@ fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
         let reply = reply::outcome(Language::English, agent, outcome, None);
         assert!(width(&reply) <= MAX_MESSAGE, "{reply:?}");
         let (said, small_print) = reply.strip_prefix(head).unwrap().rsplit_once("\n-# Agent ").unwrap();
-        assert_eq!(read(small_print.strip_suffix(end).unwrap()).as_deref(), Ok(choice), "{small_print:?}");
+        assert_eq!(read(small_print.strip_suffix(end).unwrap()).as_deref(), Ok(named), "{small_print:?}");
         let hint = "\nCheck the agent's number. If it is right, tell your administrator.";
         let said = said.strip_suffix(hint).unwrap_or(said);
         match plain {
@@ -340,7 +340,7 @@ fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
     let line = reply::audit_line(Language::English, 0, 501, agent, &done);
     assert!(width(&line) <= MAX_MESSAGE && !line.contains('\n'), "{line:?}");
     let line = line.strip_prefix("<t:0:f> · <@501> · agent ").unwrap();
-    let line = line.strip_prefix(&escape(choice, MAX_MESSAGE)).unwrap().strip_prefix(" · done").unwrap();
+    let line = line.strip_prefix(&escape(named, MAX_MESSAGE)).unwrap().strip_prefix(" · done").unwrap();
     match plain {
         "" => assert_eq!(line, ""),
         _ => assert_shows(line.strip_prefix(": ").unwrap(), &plain_text(&one_line(text))),
@@ -351,7 +351,7 @@ fn replies_hold(agent: &Agent, choice: &str, text: &str, plain: &str) {
     let question = reply::guarded(Language::English, agent, &conflict);
     let shown = question.strip_prefix("**Not sent:** <@501> toggled the microphone of agent ").unwrap();
     let shown = shown.strip_suffix(" 3 seconds ago. Going on would reverse that.").unwrap();
-    assert_eq!(read(shown).as_deref(), Ok(choice));
+    assert_eq!(read(shown).as_deref(), Ok(named));
 }
 
 /// Work that grew with the square of the length would take minutes here, on any machine.
