@@ -319,10 +319,15 @@ impl Discord {
         }
         let flags = body["flags"].as_u64().unwrap_or_default();
         self.state(|state| {
-            state.note_links(body, flags);
-            let interaction = state.interactions.get_mut(&id).unwrap();
-            interaction.follow_ups.push(body.clone());
-            interaction.history.extend(body["content"].as_str().map(str::to_owned));
+            // The first one takes the place of "thinking…", as an edit does.
+            if known.shown.is_none() && !known.deleted {
+                state.show(id, body);
+            } else {
+                state.note_links(body, flags);
+                let interaction = state.interactions.get_mut(&id).unwrap();
+                interaction.history.extend(body["content"].as_str().map(str::to_owned));
+            }
+            state.interactions.get_mut(&id).unwrap().follow_ups.push(body.clone());
         });
         Ok(Answer::json(200, &payloads::message(self.snowflake(), CHANNEL, 19, flags, body)))
     }
