@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin wolkvox-bot \
     && install -D target/release/wolkvox-bot /out/wolkvox-bot
-# For the record: writable for the unprivileged user, and for group 0, which any other user id of OpenShift's has. One level
+# For the state file: writable for the unprivileged user, and for group 0, which any other user id of OpenShift's has. One level
 # down, because a builder may give the folder that it is told to copy another mode, but not those in it.
 RUN install -d -m 0770 -o 65532 -g 0 /out/volumes/data
 
@@ -29,7 +29,7 @@ ENV STATE_FILE=/data/wolkvox-bot.db
 VOLUME /data
 # "nonroot", as a number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-# The bot finishes the call under way when it is told to stop: give it time with --stop-timeout 150.
+# The bot finishes the call in progress when it is told to stop: give it time with --stop-timeout 150.
 STOPSIGNAL SIGTERM
 # As a list: the bot itself is process 1 and gets the signal, not a shell that would keep it to itself.
 ENTRYPOINT ["/usr/local/bin/wolkvox-bot"]

@@ -21,7 +21,7 @@ use crate::command::Entry;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::discord::{
-    self, Absence, Application, Context, Gateway, Handler, NotInGuild, Registration, Rest, RestError, audit_channel,
+    self, Absence, Application, Context, Gateway, Handler, NotInGuild, Registration, Rest, audit_channel,
 };
 use crate::journal::{Journal, OpenError, Taken};
 use crate::ledger::Ledger;
@@ -83,7 +83,7 @@ impl App {
         let mut shutdown = pin!(shutdown);
         let start = async {
             // A wrong token shows at once, also beside a bot that runs.
-            let application = self.start().await?;
+            let application = self.sign_in().await?;
             Ok::<_, RunError>((application, self.take_file().await?))
         };
         let (application, file) = tokio::select! {
@@ -206,8 +206,8 @@ impl App {
     }
 
     /// Signs in to Discord: all that is needed before commands can be served.
-    async fn start(&self) -> Result<Application, RunError> {
-        let application = self.retry_transient(|| self.rest.application()).await?;
+    async fn sign_in(&self) -> Result<Application, RunError> {
+        let application = self.reach_application().await?;
         tracing::info!(bot = application.name, "signed in to Discord");
         if application.sends_commands_elsewhere() {
             tracing::error!(
@@ -219,37 +219,29 @@ impl App {
         Ok(application)
     }
 
-    /// Repeats a request with growing pauses while Discord is down or out of reach.
-    async fn retry_transient<T, F: Future<Output = Result<T, RestError>>>(
-        &self,
-        request: impl Fn() -> F,
-    ) -> Result<T, RunError> {
+    /// Asks Discord who the bot is, with growing pauses while Discord is down or out of reach.
+    async fn reach_application(&self) -> Result<Application, RunError> {
         let mut absence = Absence::new(self.config.limits.disconnected);
         let mut backoff = BACKOFF;
         loop {
-            let error = match request().await {
-                Ok(answer) => return Ok(answer),
+            let error = match self.rest.application().await {
+                Ok(application) => return Ok(application),
                 Err(error) if error.status() == Some(401) => return Err(RunError::Token),
                 Err(error) if error.transient().is_none() => return Err(RunError::Refused(error)),
                 Err(error) => error,
             };
-            absence.report(&error_chain(&error));
-            let pause = backoff.pause();
-            if let Some(pause) = error.leave_alone(pause) {
+            let why = error_chain(&error);
+            absence.report(&why);
+            let mut pause = backoff.pause();
+            if let Some(asked) = error.leave_alone(pause) {
+                pause = asked;
                 absence.excuse(pause);
-                sleep(pause).await;
-                continue;
-            }
-            let left = absence.left();
-            if left.is_zero() {
+            } else if absence.left().is_zero() {
                 return Err(RunError::Unreachable { after: absence.duration(), last: error });
+            } else {
+                pause = pause.max(error.transient().unwrap_or_default().min(LONGEST_PAUSE)).min(absence.left());
+                tracing::warn!("Discord can't be reached, trying again in {:.1} s: {why}", pause.as_secs_f64());
             }
-            let pause = pause.max(error.transient().unwrap_or_default().min(LONGEST_PAUSE)).min(left);
-            tracing::warn!(
-                "Discord can't be reached, trying again in {:.1} s: {}",
-                pause.as_secs_f64(),
-                error_chain(&error)
-            );
             sleep(pause).await;
         }
     }

@@ -8,7 +8,9 @@ use fastrand::Rng;
 use wolkvox_bot::config::Config;
 
 use crate::support::bot::World;
-use crate::support::discord::{self, Actor, Discord, Order, second_supervisor, stranger, supervisor, third_supervisor};
+use crate::support::discord::{
+    self, Actor, Discord, Gateway, Order, second_supervisor, stranger, supervisor, third_supervisor,
+};
 use crate::support::wolkvox::{self, BUSY, Wolkvox};
 
 const COMMANDS: u64 = 400;
@@ -166,7 +168,15 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
                 world.discord.delete_message(command);
             }
             match n {
-                90 | 210 => world.discord.order(|| Order::Drop),
+                90 => world.discord.order(|| Order::Drop),
+                210 => {
+                    // A session beyond repair. What comes meanwhile would be nobody's.
+                    let before =
+                        world.discord.state(|state| (state.gateway = Gateway::DropsResumes, state.identifies).1);
+                    world.discord.order(|| Order::Drop);
+                    world.discord.until("a new session is begun", |state| state.identifies > before).await;
+                    world.discord.state(|state| state.gateway = Gateway::Serves);
+                }
                 150 => world.wolkvox.go_down(),
                 170 => world.wolkvox.come_back(),
                 _ => {}

@@ -227,7 +227,7 @@ impl Rest {
             Ok(answer) if answer.status.is_success() => Ok(answer),
             Ok(answer) => Err(RestError::refused(answer.status, &answer.headers, answer.body.ok().as_deref())),
             Err(error) => {
-                if let HttpError::TimedOut = error {
+                if let HttpError::TimedOut | HttpError::Lost(_) = error {
                     self.renew_connections(began);
                 }
                 Err(RestError::NoAnswer(error))
