@@ -5,7 +5,8 @@
 //!
 //! | phase in memory and in the file | the person sees | sent? | the next supervisor is asked | after a panic | after a restart |
 //! | --- | --- | --- | --- | --- | --- |
-//! | `Answering`: the first answer is in progress, or was not accepted | nothing, or "thinking…" | no; perhaps by another copy | "it is not known whether" | after 15 s "Not sent from here: the bot was interrupted", in place of "thinking…" alone | likewise |
+//! | `Answering`: the first answer is in progress | nothing, or "thinking…" | no | "still in progress" | as `NotAccepted` | as `NotAccepted` |
+//! | `NotAccepted`: the first answer was not accepted, as far as is known | nothing, or "thinking…", and after 15 s "Not sent from here" in place of that alone | not from here; perhaps by another copy | "it is not known whether" | the same | the same |
 //! | `Waiting` | "thinking…" | no | "still in progress" | "Not sent: something broke in the bot" | "Not sent: the bot was restarted" |
 //! | `Calling` | "thinking…" | perhaps | "still in progress" | "Unknown: something broke in the bot" | "Unknown: the bot was interrupted" |
 //! | `Decided`, not told | "thinking…", or the outcome | as the outcome says | "toggled", "it is not known whether", or nothing | the outcome, in the bot's own words | the outcome |
@@ -64,8 +65,10 @@ pub struct Command {
 /// How far a command has come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Phase {
-    /// The first answer is in progress, or was not accepted as far as is known.
+    /// The first answer is in progress.
     Answering,
+    /// The first answer was not accepted, as far as is known. Another copy of the bot may have the command.
+    NotAccepted,
     /// The person sees "thinking…", and nothing was sent to Wolkvox.
     Waiting,
     /// The toggle is about to be sent, or was sent.
@@ -132,20 +135,20 @@ impl Phase {
     /// What is known of the toggle; `None` where there was none.
     pub fn standing(&self) -> Option<Standing> {
         match self {
-            Self::Answering => Some(Standing::Perhaps),
-            Self::Waiting | Self::Calling => Some(Standing::InProgress),
+            Self::NotAccepted => Some(Standing::Perhaps),
+            Self::Answering | Self::Waiting | Self::Calling => Some(Standing::InProgress),
             Self::Decided { outcome: Outcome::Done(_), .. } => Some(Standing::Done),
             Self::Decided { outcome: Outcome::Unknown(_), .. } => Some(Standing::Perhaps),
             Self::Decided { outcome: Outcome::Rejected(_) | Outcome::NotSent(_), .. } | Self::Asked { .. } => None,
         }
     }
 
-    /// Whether nothing was sent from here, although the command may be over.
+    /// Whether the command is over here, and nothing was sent.
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Answering | Self::Decided { outcome: Outcome::NotSent(_), .. })
+        matches!(self, Self::NotAccepted | Self::Decided { outcome: Outcome::NotSent(_), .. })
     }
 
-    /// The outcome of a command that nobody carries out any more; `None` where there is none to be decided.
+    /// The outcome of a call or of a wait that nobody goes on with; `None` where there is none to be decided.
     pub fn verdict(&self, breakdown: Breakdown) -> Option<Outcome> {
         let (not_sent, unknown) = match breakdown {
             Breakdown::Panic => (NotSent::Fault, Unknown::Fault),
@@ -154,7 +157,7 @@ impl Phase {
         match self {
             Self::Waiting => Some(Outcome::NotSent(not_sent)),
             Self::Calling => Some(Outcome::Unknown(unknown)),
-            Self::Answering | Self::Decided { .. } | Self::Asked { .. } => None,
+            Self::Answering | Self::NotAccepted | Self::Decided { .. } | Self::Asked { .. } => None,
         }
     }
 }
@@ -173,7 +176,7 @@ impl Entry {
         let standing = self.phase.standing()?;
         let counts = match self.phase {
             // A clock that is set must not let anybody reverse a toggle unasked.
-            Phase::Answering => self.at().since() < window + ANOTHER_COPY,
+            Phase::NotAccepted => self.at().since() < window + ANOTHER_COPY,
             Phase::Decided { .. } => self.at().since() < window,
             _ => true,
         };
@@ -191,7 +194,10 @@ impl Entry {
 
     /// Whether anybody may still need to know of it, beside a `later` toggle of the same agent that was done.
     pub fn matters(&self, later: Option<&Self>, window: Duration, question: Duration) -> bool {
-        if self.command.is_open() || self.is_unposted() || matches!(self.phase, Phase::Waiting | Phase::Calling) {
+        if self.command.is_open()
+            || self.is_unposted()
+            || matches!(self.phase, Phase::Answering | Phase::Waiting | Phase::Calling)
+        {
             return true;
         }
         match self.phase.standing() {
@@ -207,7 +213,7 @@ impl Entry {
         other.at().since().saturating_sub(self.at().since()) >= LATE_CALL
     }
 
-    /// Whether it can be told that this toggle was the last before one that is done now, although there is the `other`.
+    /// Whether this is certainly the last toggle before the one that is done now, although there is the `other`.
     pub fn is_surely_the_last_beside(&self, other: &Self) -> bool {
         match other.phase.standing() {
             None | Some(Standing::Done) => true,

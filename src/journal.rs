@@ -8,6 +8,7 @@ mod file;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ pub enum Taken {
 pub enum Stored {
     /// What was written.
     Written,
-    /// Certainly nothing.
+    /// Certainly nothing, of it and of what was to be written with it.
     Nothing,
     /// Perhaps an earlier phase alone.
     Earlier,
@@ -54,6 +55,7 @@ pub struct Write(Option<oneshot::Receiver<Stored>>);
 struct Shared {
     waiting: Mutex<Waiting>,
     filled: Condvar,
+    failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -69,7 +71,8 @@ struct Row {
     /// The entry as JSON; `None` where it goes.
     entry: Option<String>,
     has_token: bool,
-    written: Vec<oneshot::Sender<Stored>>,
+    /// Those who wait for it, each with the numbers that were to be written together.
+    written: Vec<(oneshot::Sender<Stored>, Vec<u64>)>,
 }
 
 impl Journal {
@@ -84,7 +87,8 @@ impl Journal {
     /// Why the file can't be used. A file that is not understood is not changed.
     pub fn take(path: &Path) -> Result<Taken, OpenError> {
         let Some((connection, entries)) = file::take(path)? else { return Ok(Taken::InUse) };
-        let shared = Arc::new(Shared { waiting: Mutex::default(), filled: Condvar::new() });
+        let shared =
+            Arc::new(Shared { waiting: Mutex::default(), filled: Condvar::new(), failing: AtomicBool::new(false) });
         let with_token = entries.iter().filter(|entry| entry.command.is_open()).map(|entry| entry.number).collect();
         let mut writer = Writer {
             shared: shared.clone(),
@@ -94,7 +98,6 @@ impl Journal {
             with_token,
             cleaned: None,
             dirty: !entries.is_empty(),
-            failing: false,
         };
         let write = move || {
             let closed = writer.run();
@@ -106,9 +109,9 @@ impl Journal {
         Ok(Taken::Mine(Self(Some(shared)), entries))
     }
 
-    /// Whether the next process finds what this one leaves.
-    pub fn is_on(&self) -> bool {
-        self.0.is_some()
+    /// Whether the next process finds what this one leaves: there is a file, and the last write to it did not fail.
+    pub fn outlives_the_process(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| !shared.failing.load(Ordering::Relaxed))
     }
 
     /// Writes entries in one transaction. What is returned is about the last one of them.
@@ -122,7 +125,7 @@ impl Journal {
             waiting.put(entry.number, Some(json), entry.command.is_open());
         }
         if let Some(row) = entries.last().and_then(|last| waiting.rows.get_mut(&last.number)) {
-            row.written.push(written);
+            row.written.push((written, entries.iter().map(|entry| entry.number).collect()));
         }
         shared.filled.notify_one();
         drop(waiting);
@@ -155,7 +158,7 @@ impl Write {
         Self(None)
     }
 
-    /// Waits for the write. One that takes too long counts as in the file, and as not in it.
+    /// Waits for the write. Of one that takes too long it is not known whether the file has it: that is `Earlier`.
     pub async fn stored(self) -> Stored {
         match self.0 {
             None => Stored::Nothing,
@@ -209,14 +212,14 @@ struct Writer {
     cleaned: Option<Instant>,
     /// Whether anything was written since.
     dirty: bool,
-    failing: bool,
 }
 
 impl Writer {
     /// Writes until the journal is closed. Tells whom to tell that.
     fn run(&mut self) -> oneshot::Sender<()> {
         loop {
-            let (rows, closed) = self.shared.next(if self.failing { RETRY } else { CLEAN });
+            let (rows, closed) =
+                self.shared.next(if self.shared.failing.load(Ordering::Relaxed) { RETRY } else { CLEAN });
             if !rows.is_empty() {
                 self.write(rows);
             }
@@ -245,13 +248,15 @@ impl Writer {
             } else if perhaps {
                 self.stored.insert(*number);
             }
-            let stored = match written {
-                true => Stored::Written,
-                false if self.stored.contains(number) => Stored::Earlier,
-                false => Stored::Nothing,
-            };
-            // Nobody may wait for it any more.
-            for told in row.written.drain(..) {
+        }
+        for row in rows.values_mut() {
+            for (told, together) in row.written.drain(..) {
+                let stored = match written {
+                    true => Stored::Written,
+                    false if together.iter().any(|number| self.stored.contains(number)) => Stored::Earlier,
+                    false => Stored::Nothing,
+                };
+                // Nobody may wait for it any more.
                 let _ = told.send(stored);
             }
         }
@@ -280,15 +285,15 @@ impl Writer {
     /// Logs when writing begins to fail, and when it works again.
     fn tell(&mut self, error: Option<rusqlite::Error>) {
         let path = self.path.display();
+        let failed = self.shared.failing.swap(error.is_some(), Ordering::Relaxed);
         match &error {
-            Some(error) if !self.failing => tracing::error!(
+            Some(error) if !failed => tracing::error!(
                 "STATE_FILE: {path} can't be written ({error}). The bot goes on from memory; if it is killed now, nobody \
                  is told the outcome of the commands in progress"
             ),
-            None if self.failing => tracing::info!("STATE_FILE: {path} is written again"),
+            None if failed => tracing::info!("STATE_FILE: {path} is written again"),
             _ => {}
         }
-        self.failing = error.is_some();
     }
 
     /// Removes every trace of tokens that nobody needs, while no command is in progress.

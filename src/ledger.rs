@@ -57,6 +57,7 @@ pub struct Ticket {
 pub struct Conflict {
     pub command: InteractionId,
     pub by: UserId,
+    /// How long ago it was done, or asked for where it is not known to be done.
     pub ago: Duration,
     pub standing: Standing,
 }
@@ -105,9 +106,9 @@ impl Ledger {
         self.state().entries.values().map(|entry| entry.command.callback.id).collect()
     }
 
-    /// Whether the next process finds what this one leaves.
+    /// Whether the next process finds what this one leaves, as far as the disk works.
     pub fn outlives_the_process(&self) -> bool {
-        self.journal.is_on()
+        self.journal.outlives_the_process()
     }
 
     /// Lets go of the file.
@@ -121,7 +122,7 @@ impl Ledger {
     /// Why it consents to nothing.
     pub fn consent(&self, question: InteractionId, by: UserId) -> Result<Consent, Stale> {
         let state = self.state();
-        let entry = state.entries.values().rev().find(|entry| entry.command.callback.id == question);
+        let entry = state.question(question);
         let Some((Phase::Asked { about, answered }, command)) = entry.map(|entry| (&entry.phase, &entry.command))
         else {
             return Err(Stale::Unasked);
@@ -169,10 +170,15 @@ impl Ledger {
         (Ticket { number, command, admitted }, conflict)
     }
 
-    /// The next phase begins once it is written.
+    /// The next phase, in memory at once and on its way to the file.
     pub fn advance(&self, number: u64, phase: Phase) -> Write {
-        let entry = self.state().change(number, |entry| entry.phase = phase);
-        entry.map_or(Write::unneeded(), |entry| self.journal.put(&[&entry]))
+        let mut state = self.state();
+        let Some(entry) = state.change(number, |entry| entry.phase = phase) else { return Write::unneeded() };
+        // The file must not have the question as open where the press that answers it is sent.
+        match entry.command.answers.and_then(|question| state.question(question).cloned()) {
+            Some(question) => self.journal.put(&[&question, &entry]),
+            None => self.journal.put(&[&entry]),
+        }
     }
 
     /// The outcome is known. What is written has to be waited for before anybody is told. Where the outcome is "done",
@@ -194,10 +200,15 @@ impl Ledger {
         (write, before)
     }
 
-    /// The first answer was not accepted, so nothing is sent from here.
+    /// The first answer to a command, or the question in its place, was not accepted: nothing is sent from here.
     pub fn not_accepted(&self, number: u64) {
         let mut state = self.state();
-        if let Some(entry) = state.change(number, |_| {}) {
+        let not_accepted = |entry: &mut Entry| {
+            if let Phase::Answering = entry.phase {
+                entry.phase = Phase::NotAccepted;
+            }
+        };
+        if let Some(entry) = state.change(number, not_accepted) {
             self.put(&mut state, &entry, true);
         }
     }
@@ -220,8 +231,8 @@ impl Ledger {
         }
     }
 
-    /// There is nobody to tell any more.
-    pub fn told(&self, number: u64) {
+    /// The person was told, or can't be told any more: the token is of no use.
+    pub fn release(&self, number: u64) {
         let told = self.state().change(number, |entry| entry.command.callback.token = SecretString::from(""));
         self.echo(told);
     }
@@ -345,13 +356,19 @@ impl State {
         let of_agent = self.of_agent(command.agent.id).rev();
         let (latest, standing) = of_agent.filter_map(|entry| Some((entry, entry.counts(window)?))).next()?;
         let by = latest.command.user_id;
-        let conflict = Conflict { command: latest.command.callback.id, by, ago: latest.at().elapsed(), standing };
+        let since = if standing == Standing::Done { latest.at() } else { latest.command.received };
+        let conflict = Conflict { command: latest.command.callback.id, by, ago: since.elapsed(), standing };
         (by != command.user_id).then_some(conflict)
+    }
+
+    fn question(&self, id: InteractionId) -> Option<&Entry> {
+        self.entries.values().rev().find(|entry| entry.command.callback.id == id)
     }
 
     /// Changes the answer to a question from one press to another, if it is the first one; returns the question then.
     fn answer(&mut self, question: InteractionId, [before, now]: [Option<InteractionId>; 2]) -> Option<Entry> {
-        let entry = self.entries.values_mut().rev().find(|entry| entry.command.callback.id == question)?;
+        let number = self.question(question)?.number;
+        let entry = self.entries.get_mut(&number)?;
         match &mut entry.phase {
             Phase::Asked { answered, .. } if *answered == before => *answered = now,
             _ => return None,
@@ -382,6 +399,8 @@ impl Entry {
         } else if let Some(outcome) = self.phase.verdict(breakdown) {
             let posted = !(posts && outcome.may_have_toggled());
             self.phase = Phase::Decided { outcome, before: None, at: Moment::now(), posted };
+        } else if let Phase::Answering = self.phase {
+            self.phase = Phase::NotAccepted;
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// The first answer to an interaction must reach Discord within 3 s (Discord, "Receiving and Responding").
     pub first_answer: Duration,
-    /// When the first answer was not accepted, as far as is known: how long after the command it is looked whether the
-    /// person sees "thinking…".
+    /// When the first answer was not accepted, as far as is known: how long after the command the bot looks whether
+    /// the person sees "thinking…".
     pub look_again: Duration,
     /// An interaction's token lives for 15 min (Discord, "Receiving and Responding"): so long a result can be delivered.
     pub delivery: Duration,

@@ -1,4 +1,4 @@
-//! The outcome of a command: one of four, none of them half known.
+//! The outcome of a command: exactly one of four.
 //!
 //! The journal stores them as JSON. A change to what that looks like, such as a new variant, needs a new `VERSION` in
 //! `journal/file.rs`: a bot refuses a file whose version it does not know.
@@ -112,7 +112,7 @@ impl Outcome {
         }
     }
 
-    /// Whether it was not met, but concluded: nobody carried the command out any more.
+    /// Whether it was inferred after a panic or a restart, and not observed.
     pub fn is_verdict(&self) -> bool {
         matches!(
             self,

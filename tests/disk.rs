@@ -204,6 +204,26 @@ async fn without_room_for_its_file_it_says_so_and_starts_when_there_is_some() {
     site.settle(&process);
 }
 
+#[tokio::test]
+async fn a_press_is_not_sent_while_the_file_has_its_question_as_open() {
+    let mut site = Site::new().await;
+    let sign = disk_that_fills_up(&mut site);
+    let mut process = site.connected(1).await;
+    process.runs(site.discord.reply(site.discord.mute(&supervisor(), 1001))).await;
+    let asked = process.runs(site.discord.finished(site.discord.mute(&second_supervisor(), 1001))).await;
+    std::fs::write(&sign, "").unwrap();
+    let press = || site.discord.press(&second_supervisor(), &asked.button().unwrap());
+    let text = process.runs(site.discord.reply(press())).await;
+    assert!(text.starts_with("**Not sent:** the bot can't write its state file."), "{text}");
+    std::fs::remove_file(&sign).unwrap();
+    let text = process.runs(site.discord.reply(press())).await;
+    assert!(text.starts_with(SUCCESS), "{text}");
+    let text = process.runs(site.discord.reply(press())).await;
+    assert!(text.starts_with("This button was used already."), "{text}");
+    assert_eq!(site.wolkvox.toggles(1001), 2);
+    site.settle(&process);
+}
+
 /// Every lock is granted to everybody, as on a Windows folder in WSL or some network folders.
 const NO_LOCKS: &str = r#"
 #define _GNU_SOURCE

@@ -194,7 +194,7 @@ async fn acknowledge(context: &Context, ticket: Ticket, call: QueuedCall) -> Opt
         return None;
     }
     if call.must_wait() {
-        // What is written before may stand for it: the call itself is written in any case.
+        // Not awaited: if this is lost, the phase before it stands for it, and the call is awaited in any case.
         drop(context.ledger.advance(number, Phase::Waiting));
     }
     tracing::debug!(interaction_id = %command.callback.id, agent_id = command.agent.id.get(), "acknowledged");
@@ -241,7 +241,7 @@ async fn deliver(context: &Context, number: u64, command: &Command, outcome: &Ou
     let why = tokio::select! {
         biased;
         delivered = response::deliver(context, command, &reply) => {
-            ledger.told(number);
+            ledger.release(number);
             match delivered {
                 Ok(()) => return,
                 Err(error) => error_chain(&error),
@@ -278,7 +278,7 @@ pub(super) async fn recover(context: &Context, entry: Entry, breakdown: Breakdow
         && !reply::leaves_the_outcome_open(&text)
     {
         tracing::info!(interaction_id = %command.callback.id, "the person was told by the process that ended");
-        return context.ledger.told(number);
+        return context.ledger.release(number);
     }
     let text = match breakdown {
         Breakdown::Restart => reply::outcome(command.language, &command.agent, &outcome, before),
@@ -316,7 +316,7 @@ async fn look_again(context: &Context, number: u64, command: &Command, text: &st
         let why = error_chain(&error);
         tracing::warn!(%interaction_id, "it is not known whether a person is left on \"thinking…\": {why}");
     }
-    ledger.told(number);
+    ledger.release(number);
 }
 
 /// Retries for as long as the interaction's token lives.

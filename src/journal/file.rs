@@ -321,7 +321,7 @@ fn own(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A row that can't be understood costs no other: it is left where it is, and the log tells of it.
+/// A row that can't be understood costs no other: it stays until its number is used again, and the log tells of it.
 fn entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = connection.prepare("SELECT number, entry FROM entries ORDER BY number")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;

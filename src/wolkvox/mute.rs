@@ -157,7 +157,7 @@ impl Inner {
         let request = self.request(Method::POST, url).header(CONTENT_LENGTH, 0);
         let answer = match self.in_time(net::send(request, MAX_ANSWER_BYTES)).await {
             Ok(answer) => answer,
-            Err(error) if error.is_unconnected() => {
+            Err(error) if !error.may_have_been_sent() => {
                 tracing::warn!(agent_id, "{}", net::error_chain(&error));
                 self.tell_of_firewall(&error);
                 return Outcome::NotSent(NotSent::NoConnection);

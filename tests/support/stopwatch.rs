@@ -13,6 +13,9 @@ use super::discord::{self, Discord, Order};
 use super::http::{self, Answer, Request};
 use super::wolkvox::Wolkvox;
 
+/// How many agents the commands are about: as a large contact centre has. The bot remembers each one's last toggle.
+const AGENTS: usize = 500;
+
 /// Discord and Wolkvox for one process.
 #[derive(Clone)]
 pub struct Services {
@@ -48,7 +51,7 @@ impl Services {
     /// Gives so many commands at once: the milliseconds until the last was acknowledged, and until it was answered.
     pub async fn commands(&mut self, count: usize) -> [f64; 2] {
         for _ in 0..count {
-            self.interact(2, json!({"name": "agent_id", "type": 4, "value": self.interactions + 1}));
+            self.interact(2, json!({"name": "agent_id", "type": 4, "value": self.interactions % AGENTS + 1}));
         }
         // They leave when this task waits.
         let sent = Instant::now();
