@@ -78,9 +78,7 @@ impl Name {
 /// An agent as people know it: by name where the directory has one, and by number.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Agent {
-    /// The number.
     pub id: AgentId,
-    /// The name.
     pub name: Option<Name>,
     /// Whether Wolkvox's list of agents was read and does not have the number.
     #[serde(default)]

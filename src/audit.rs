@@ -27,7 +27,6 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Writes it.
     pub fn write(&self) {
         let millis =
             |duration: Option<Duration>| u64::try_from(duration.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);

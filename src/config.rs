@@ -31,7 +31,7 @@ pub struct Config {
     pub toggle_guard: Duration,
     pub visibility: discord::Visibility,
     pub audit_channel: Option<ChannelId>,
-    /// `None` where the record is off.
+    /// `None` where nothing is kept on disk.
     pub state_file: Option<PathBuf>,
     pub agent_directory: bool,
     pub log_format: Format,
@@ -72,7 +72,7 @@ pub struct Draft {
     pub allowlist: Option<Allowlist>,
     /// `None` where it is wrong, `Some(None)` where it is not set.
     pub audit_channel: Option<Option<ChannelId>>,
-    /// Likewise; `Some(None)` where the record is off.
+    /// Likewise; `Some(None)` where nothing is kept on disk.
     pub state_file: Option<Option<PathBuf>>,
     config: Option<Config>,
     problems: Problems,

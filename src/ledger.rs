@@ -21,7 +21,6 @@ const UNPOSTED: usize = 1000;
 /// How often all agents are looked through for entries that matter to nobody any more.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// The ledger of one process.
 pub struct Ledger {
     /// For how long the guard asks after a toggle; zero asks nobody.
     window: Duration,

@@ -16,7 +16,6 @@ impl Backoff {
         Self { next: first, longest }
     }
 
-    /// The next pause.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);

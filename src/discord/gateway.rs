@@ -4,7 +4,6 @@
 //! token. It resumes without a pause, wakes up twice a second, and its TLS has known vulnerabilities. twilight's knows no
 //! way through a proxy, and connects again at once where a gateway accepts a connection and closes it. The protocol is
 //! small when only interactions are wanted, so it is spoken here.
-
 //!
 //! When the bot resumes, identifies, waits and ends is decided in [`super::reconnect`].
 
@@ -234,7 +233,7 @@ impl Gateway<'_> {
 struct Connection<'a> {
     socket: &'a mut Socket,
     beat: Interval,
-    /// Whether the last heartbeat was.
+    /// Whether the last heartbeat was acknowledged.
     acknowledged: bool,
 }
 

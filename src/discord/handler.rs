@@ -22,7 +22,6 @@ const REMEMBERED: usize = 1024;
 /// How many keystrokes are answered at once. More are dropped, so that they keep no command from being answered.
 const SUGGESTIONS: usize = 8;
 
-/// Handles interactions.
 pub struct Handler {
     context: Arc<Context>,
     /// The commands in progress.

@@ -16,7 +16,6 @@ use crate::language::Language;
 /// The beginning of the id of the button "go on"; the guarded command's id follows.
 const GO_ON: &str = "go-on:";
 
-/// An interaction with the bot.
 #[derive(Debug)]
 pub(super) struct Interaction {
     pub(super) callback: Callback,

@@ -44,7 +44,6 @@ use crate::wolkvox::Wolkvox;
 pub struct Settings {
     /// `https://discord.com`, or another address.
     pub api: BaseUrl,
-    /// The bot's token.
     pub token: SecretString,
     /// What it is reached through.
     pub proxy: Option<Proxy>,

@@ -291,7 +291,7 @@ fn untrusted(error: &rustls::Error) -> Option<Fault> {
     })
 }
 
-/// What the first of an error and its causes is that is anything.
+/// The first `Some` that `what` gives for the error or one of its causes.
 fn find<T>(error: &(dyn Error + 'static), what: impl Fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -26,7 +26,7 @@ use crate::retry::Backoff;
 const CONNECT_AGAIN: usize = 2;
 const CONNECT_WINDOW: Duration = Duration::from_secs(6);
 const CONNECT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(400), Duration::from_secs(1));
-/// How long an answer is looked for that should be there already.
+/// How long to look for an answer that may have arrived while the process stood still.
 const LAST_LOOK: Duration = Duration::from_millis(200);
 /// How long a busy token is waited out.
 const BUSY_WINDOW: Duration = Duration::from_secs(15);
