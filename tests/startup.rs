@@ -271,7 +271,7 @@ async fn a_rate_limit_at_start_is_waited_out_and_named() {
 async fn a_page_in_discords_place_at_start_is_no_refusal_of_the_token() {
     World::run_unconnected(
         |_| {},
-        |state| state.other_fates.extend([Fate::Page(401), Fate::Page(200), Fate::Page(403), Fate::Json(200)]),
+        |state| state.other_fates.extend([Fate::Page(401), Fate::Page(200), Fate::Torn(401), Fate::Json(200)]),
         async |world| {
             world.log.until_contains("something else answered in Discord's place").await;
             world.discord.until_ready(1).await;

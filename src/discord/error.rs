@@ -165,8 +165,8 @@ impl RestError {
         self
     }
 
-    /// What an answer says that is no success. Where no body is expected, there is none to be read.
-    pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Self {
+    /// What an answer says that is no success.
+    pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         #[derive(Default, Deserialize)]
         struct Body {
             code: Option<u32>,
@@ -185,13 +185,11 @@ impl RestError {
         if status == StatusCode::FORBIDDEN && cloudflare && html {
             return Self::Banned(asked);
         }
-        let said = body.map(serde_json::from_slice::<Body>);
+        let Body { code, retry_after, message, errors } = serde_json::from_slice(body).unwrap_or_default();
         // Discord's refusals have a code. What stands before it answers without one, but only 429 and 5xx.
-        let from_elsewhere = said.as_ref().is_some_and(|said| said.as_ref().map_or(true, |said| said.code.is_none()));
-        if from_elsewhere && status.as_u16() != 429 && !status.is_server_error() {
+        if code.is_none() && status.as_u16() != 429 && !status.is_server_error() {
             return Self::NotDiscord(status.as_u16());
         }
-        let Body { code, retry_after, message, errors } = said.and_then(Result::ok).unwrap_or_default();
         let mut words = vec![message];
         fields(&errors, "", &mut words);
         let mut said = one_line(&plain_text(&words.join("; ")));

@@ -225,7 +225,8 @@ impl Rest {
         let began = Instant::now();
         match net::send(request, MAX_ANSWER_BYTES).await {
             Ok(answer) if answer.status.is_success() => Ok(answer),
-            Ok(answer) => Err(RestError::refused(answer.status, &answer.headers, answer.body.ok().as_deref())),
+            // One that breaks off says no more than its status, which something on the way may have given.
+            Ok(answer) => Err(RestError::refused(answer.status, &answer.headers, &answer.body.unwrap_or_default())),
             Err(error) => {
                 if let HttpError::TimedOut | HttpError::Lost(_) = error {
                     self.renew_connections(began);
@@ -251,7 +252,7 @@ impl Rest {
             || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())
         {
             // Discord's gateway has nothing else to say: whatever else is said, and is no outage, something on the way says.
-            return Err(RestError::refused(response.status(), response.headers(), Some(&[])));
+            return Err(RestError::refused(response.status(), response.headers(), &[]));
         }
         Ok(response.upgrade().await.map_err(HttpError::from)?)
     }

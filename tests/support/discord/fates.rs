@@ -57,6 +57,9 @@ impl Discord {
             }
             Fate::Json(status) => Answer::json(status, &json!({"error": "blocked by policy", "user": null})),
             Fate::Body(status, body) => Answer::json(status, &body),
+            Fate::Torn(status) => {
+                Answer::Raw(format!("HTTP/1.1 {status} X\r\ncontent-length: 90\r\n\r\n{{").into_bytes())
+            }
             Fate::Page(status) => Answer::html(status, "Sign in to use the network"),
             Fate::Banned => banned(),
             Fate::Cloudflare(seconds) => {

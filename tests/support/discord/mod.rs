@@ -95,6 +95,8 @@ pub enum Fate {
     Page(u16),
     /// Not carried out: a company proxy's JSON, with this status.
     Json(u16),
+    /// Not carried out: the head of an answer with this status, and the connection closed before the end of its body.
+    Torn(u16),
     /// Not carried out: Cloudflare's 429, a page, to be repeated after so many seconds.
     Cloudflare(u64),
     /// Not carried out: Cloudflare's page for an address that it blocks.
