@@ -3,7 +3,7 @@
 //! dotenvy reads the lines. A value is taken as it stands to the end of its line, as Docker's `--env-file` takes it: left to
 //! itself dotenvy takes `#` for a comment and replaces `$NAME`, and a secret that is changed silently is hard to find.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::text::is_invisible;
@@ -14,7 +14,7 @@ pub(crate) const NAME: &str = ".env";
 #[derive(Default)]
 pub(crate) struct EnvFile {
     pub(crate) assignments: Vec<Assignment>,
-    /// The number and the text of each line that is neither an assignment nor a comment.
+    /// The number and the text of each line that is neither an assignment in UTF-8 nor a comment.
     pub(crate) others: Vec<(usize, String)>,
 }
 
@@ -29,13 +29,19 @@ impl EnvFile {
     /// # Errors
     /// When there is none, or it can't be read as text.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let text = std::fs::read_to_string(path)?;
+        let bytes = std::fs::read(path)?;
+        // UTF-16, as some editors write it.
+        if bytes.contains(&0) {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        // Other programs' lines and comments may be in another encoding.
+        let text = String::from_utf8_lossy(&bytes);
         let mut file = Self::default();
         for (number, line) in (1..).zip(text.lines().map(trimmed)) {
             match Assignment::parse(line) {
                 _ if line.is_empty() || line.starts_with('#') => {}
-                Some(assignment) => file.assignments.push(assignment),
-                None => file.others.push((number, line.to_owned())),
+                Some(assignment) if !line.contains(char::REPLACEMENT_CHARACTER) => file.assignments.push(assignment),
+                _ => file.others.push((number, line.to_owned())),
             }
         }
         Ok(file)

@@ -409,6 +409,18 @@ fn values_below_a_copied_example_count_and_are_no_doubles() {
 }
 
 #[test]
+fn other_encodings_in_comments_and_other_programs_lines_keep_nothing_from_being_read() {
+    let comment = b"# contrase\xF1a\nOTHER=ma\xF1ana\n";
+    let folder = Folder::with(".env", [comment, env_file("").as_bytes()].concat());
+    let draft = folder.draft(&[ENGLISH]);
+    assert!(draft.warnings.len() == 1 && draft.warnings[0].starts_with(".env: line 2 of .env can't be read."));
+    draft.finish().unwrap();
+    let folder = Folder::with(".env", [env_file("").as_bytes(), b"\nSTATE_FILE=/srv/espa\xF1a.db"].concat());
+    let told = told(folder.draft(&[ENGLISH]));
+    assert!(told.len() == 1 && told[0].starts_with("STATE_FILE: line "), "{told:?}");
+}
+
+#[test]
 fn why_there_is_no_file_is_said_where_it_may_be_needed() {
     let other_encoding = Folder::with(".env", b"\xFF\xFED\0I\0");
     let directory = Folder(crate::support::Folder::new());

@@ -48,7 +48,9 @@ impl<'a> Reader<'a> {
 
     /// A line that may set one of our variables is a mistake. Any other may be another program's.
     fn unreadable_lines(&mut self) {
-        let remedy = || both("Write NAME=value, or # and a comment", "Escribe NOMBRE=valor, o # y un comentario");
+        let remedy = || {
+            both("Write NAME=value in UTF-8, or # and a comment", "Escribe NOMBRE=valor en UTF-8, o # y un comentario")
+        };
         let problem =
             |line: &str| both(format!("line {line} of .env can't be read"), format!("la línea {line} es ilegible"));
         let mut foreign = Vec::new();
