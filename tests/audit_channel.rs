@@ -41,11 +41,22 @@ async fn toggles_that_were_or_may_have_been_are_posted_in_one_line() {
 #[tokio::test]
 async fn a_post_that_fails_does_not_disturb_the_command_and_is_logged() {
     run(async |world| {
-        world.discord.state(|state| state.other_fates.push_back(Fate::Refuse(403, 50013)));
+        world.discord.state(|state| state.other_fates.extend(vec![Fate::Refuse(403, 50013); 4]));
         let command = world.discord.mute(&supervisor(), 1001);
         assert!(world.discord.reply(command).await.starts_with(SUCCESS));
         world.log.until_contains("was not posted to AUDIT_CHANNEL_ID").await;
         assert_eq!(world.log.outcome(command).await, "done");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_costs_no_line() {
+    run(async |world| {
+        world.discord.state(|state| state.other_fates.extend([Fate::Refuse(403, 50001), Fate::Refuse(404, 10003)]));
+        world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
+        world.discord.until("it is posted", |state| state.posts.len() == 1).await;
+        assert!(!world.log.text().contains("was not posted"));
     })
     .await;
 }

@@ -22,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
 /// How long one message is tried for before the lines are collected anew.
 const TRY_FOR: Duration = Duration::from_secs(15 * 60);
+/// So often Discord has to say that the channel is not there or may not be written to: after outages it has said so of
+/// channels that bots could write to.
+const REFUSALS: u32 = 4;
 
 /// Posts the lines that are owed, for ever.
 pub async fn post(rest: &Rest, ledger: &Ledger, channel: ChannelId) {
@@ -86,7 +89,11 @@ async fn post_lines(rest: &Rest, channel: ChannelId, owed: &[Entry], lines: &[St
         .flags(MessageFlags::SUPPRESS_EMBEDS)
         .nonce(Nonce::String(nonce))
         .enforce_nonce(true);
-    let again =
-        |error: &RestError| (!is_final(error)).then(|| error.transient().unwrap_or_default().min(LONGEST_PAUSE));
+    let mut refused = 0;
+    let again = |error: &RestError| {
+        refused += u32::from(is_final(error));
+        let gives_up = refused >= REFUSALS || error.status() == Some(400);
+        (!gives_up).then(|| error.transient().unwrap_or_default().min(LONGEST_PAUSE))
+    };
     retry(BACKOFF, Instant::now() + TRY_FOR, || rest.post_message(channel, &message), again).await
 }
