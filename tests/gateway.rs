@@ -220,6 +220,24 @@ async fn the_last_sessions_of_a_day_are_not_spent() {
 }
 
 #[tokio::test]
+async fn while_few_sessions_are_left_the_log_is_told_now_and_then_and_more_are_noticed_early() {
+    let few = |state: &mut State| state.session_starts = SessionStarts::left(5, Duration::from_secs(20 * 3600));
+    World::run_unconnected(
+        |_| {},
+        few,
+        async |world| {
+            until_logged(world, "nearly all connections", 1).await;
+            skip(Duration::from_secs(601)).await;
+            until_logged(world, "nearly all connections", 2).await;
+            world.discord.state(|state| state.session_starts = SessionStarts::default());
+            skip(Duration::from_secs(601)).await;
+            world.discord.until_ready(1).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_session_is_resumed_however_few_may_be_begun() {
     World::run(async |world| {
         world.discord.state(|state| state.session_starts = SessionStarts::left(1, Duration::from_secs(3600)));

@@ -8,7 +8,7 @@
 //! | otherwise | RESUME where there is a session, else IDENTIFY | 0.5 s, doubled up to 30 s |
 //! | the third RESUME in a row failed | IDENTIFY | as before |
 //! | too many requests (429, or a blocked address) | as before | what is asked for, up to 60 s |
-//! | fewer than 10 IDENTIFYs are left in the day | IDENTIFY | until there are more |
+//! | fewer than 10 IDENTIFYs are left in the day | IDENTIFY | until there are more, looked at every 10 min |
 //! | 401, or close code 4004 or 4010 to 4014 | the bot ends | |
 //!
 //! An IDENTIFY also keeps a distance from the one before: 1 s, doubled up to 90 s until 5 min need none. The bot ends
@@ -33,6 +33,8 @@ const CONNECTIONS: Backoff = Backoff::new(Duration::from_millis(500), Duration::
 /// The distances between IDENTIFYs. Discord takes 1000 a day, so one in 90 s can go on for ever.
 const IDENTIFIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(90));
 const IDENTIFIES_RECOVER: Duration = Duration::from_secs(300);
+/// How often to look whether there are more IDENTIFYs.
+const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
 const RESUMES: u32 = 3;
 /// Discord has had sessions that live and carry no interaction any more.
 const SILENT_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -120,12 +122,12 @@ impl Interruption {
         match self {
             Self::NoConnection(error) => error.leave_alone(pause),
             Self::FewIdentifies { wait, .. } => {
-                let pause = pause.max(*wait);
                 tracing::error!(
-                    "{self}; the next one is made in {} s, since Discord resets the bot's token when all are",
-                    pause.as_secs()
+                    "{self}; the next one is made when there are more, in {} s by Discord's count: it resets the bot's token \
+                     when all are spent",
+                    wait.as_secs()
                 );
-                Some(pause)
+                Some(pause.max(*wait).min(LOOK_AGAIN))
             }
             _ => None,
         }
