@@ -8,7 +8,7 @@ const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
 
 /// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no link, no HTML, nothing
 /// that turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
-pub(crate) fn escape_markdown(text: &str, room: usize) -> String {
+pub fn escape_markdown(text: &str, room: usize) -> String {
     // Nearly all that Wolkvox says.
     if text.len() <= room && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ') {
         return text.trim().to_owned();
@@ -25,7 +25,7 @@ enum Before {
 }
 
 /// Plain text with a backslash before everything that Discord would take for more, cut to `room` UTF-16 units.
-pub(crate) fn escape(plain: &str, room: usize) -> String {
+pub fn escape(plain: &str, room: usize) -> String {
     let mut shown = String::with_capacity(plain.len().min(room));
     let mut used = 0;
     let mut before = Before::Nothing;
@@ -63,7 +63,7 @@ pub(crate) fn escape(plain: &str, room: usize) -> String {
 
 /// Without HTML, control characters and marks that turn the writing direction. Where nothing but HTML is left out and
 /// nothing remains, it was none: the text stays.
-pub(crate) fn plain_text(text: &str) -> String {
+pub fn plain_text(text: &str) -> String {
     if is_page(text) {
         return String::new();
     }
@@ -72,17 +72,17 @@ pub(crate) fn plain_text(text: &str) -> String {
 }
 
 /// The same text without line breaks.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.replace(LINE_BREAKS, " ")
 }
 
 /// Whether a character turns the writing direction.
-pub(crate) fn is_direction_mark(char: char) -> bool {
+pub fn is_direction_mark(char: char) -> bool {
     matches!(char, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a character is one that nobody sees, such as those that come along when text is copied.
-pub(crate) fn is_invisible(char: char) -> bool {
+pub fn is_invisible(char: char) -> bool {
     is_direction_mark(char) || matches!(char, '\u{AD}' | '\u{200B}'..='\u{200D}' | '\u{2060}'..='\u{2065}' | '\u{FEFF}')
 }
 
@@ -142,12 +142,12 @@ fn tag_name(text: &str) -> Option<&str> {
 }
 
 /// The length of a text as Discord's clients count it: in UTF-16 units.
-pub(crate) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
 /// Cuts a text down to `room` UTF-16 units, the sign for that included.
-pub(crate) fn truncate(text: &mut String, room: usize) {
+pub fn truncate(text: &mut String, room: usize) {
     let mut used = 0;
     // Where it is cut, if it is too long.
     let mut keep = 0;
@@ -163,6 +163,3 @@ pub(crate) fn truncate(text: &mut String, room: usize) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
