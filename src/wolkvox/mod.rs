@@ -139,5 +139,5 @@ impl Inner {
 }
 
 fn no_answer(error: &HttpError) -> String {
-    if error.is_unconnected() { error.to_string() } else { format!("no answer from Wolkvox: {error}") }
+    if error.may_have_been_sent() { format!("no answer from Wolkvox: {error}") } else { error.to_string() }
 }
