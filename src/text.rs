@@ -1,20 +1,8 @@
 //! Text from elsewhere, shown as it is: nothing that Wolkvox or an agent's name contains may format a message, ping
 //! anybody or turn the writing direction.
 
-use std::borrow::Cow;
-
 /// Line breaks, as Discord's clients draw them.
 const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
-
-/// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no link, no HTML, nothing
-/// that turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
-pub fn escape_markdown(text: &str, room: usize) -> String {
-    // Nearly all that Wolkvox says.
-    if text.len() <= room && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ') {
-        return text.trim().to_owned();
-    }
-    escape(&plain_text(text), room)
-}
 
 /// What of a line stands before a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,7 +12,8 @@ enum Before {
     Text,
 }
 
-/// Plain text with a backslash before everything that Discord would take for more, cut to `room` UTF-16 units.
+/// [Plain text](plain_text) with a backslash before everything that Discord would take for more, such as Markdown, a
+/// mention or a link; at most `room` UTF-16 units, with "…" where it was cut.
 pub fn escape(plain: &str, room: usize) -> String {
     let mut shown = String::with_capacity(plain.len().min(room));
     let mut used = 0;
@@ -107,11 +96,7 @@ fn is_page(text: &str) -> bool {
     doctype || tag_name(start).is_some_and(page)
 }
 
-/// Leaves out HTML tags.
-fn without_tags(text: &str) -> Cow<'_, str> {
-    if !text.contains('<') {
-        return text.into();
-    }
+fn without_tags(text: &str) -> String {
     let mut left = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('<') {
@@ -128,7 +113,7 @@ fn without_tags(text: &str) -> Cow<'_, str> {
         }
     }
     left.push_str(rest);
-    left.into()
+    left
 }
 
 /// The name of the HTML tag that begins here. Other words in angle brackets are none: "<support@example.com>".

@@ -11,7 +11,11 @@ use wolkvox_bot::language::Language;
 use wolkvox_bot::ledger::Conflict;
 use wolkvox_bot::outcome::{Done, Outcome, Refusal, Rejected};
 use wolkvox_bot::reply::{self, MAX_MESSAGE};
-use wolkvox_bot::text::{escape, escape_markdown, one_line, plain_text, truncate, width};
+use wolkvox_bot::text::{escape, one_line, plain_text, truncate, width};
+
+fn escape_markdown(text: &str, room: usize) -> String {
+    escape(&plain_text(text), room)
+}
 
 #[test]
 fn what_discord_would_read_as_more_than_text_is_escaped() {

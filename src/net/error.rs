@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::iter::successors;
 
 use rustls::CertificateError;
 
@@ -203,7 +204,9 @@ impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
         let host = error.url().map(host).unwrap_or_default();
         let error = error.without_url();
-        let cause = Cause(first_cause(&error));
+        // Without the libraries' layers around it.
+        let first_cause = successors(error.source(), |&cause| cause.source()).last();
+        let cause = Cause(first_cause.map_or_else(|| error.to_string(), |cause| cause.to_string()));
         if error.is_connect() || error.is_builder() {
             Self::NoConnection { host, why: obstacle(&error), cause }
         } else if error.is_timeout() {
@@ -269,37 +272,22 @@ fn untrusted(error: &rustls::Error) -> Option<Fault> {
 
 /// The first `Some` that `what` gives for the error or one of its causes.
 fn find<T>(error: &(dyn Error + 'static), what: impl Fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = what(error) {
-            return Some(found);
-        }
+    let mut causes = successors(Some(error), |&error| {
         // An I/O error passes its own contents over when it is asked for its source.
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = inside.map_or_else(|| error.source(), |inside| Some(inside));
-    }
-    None
-}
-
-/// The first cause of an error, without the libraries' layers around it.
-fn first_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
+        inside.map_or_else(|| error.source(), |inside| Some(inside))
+    });
+    causes.find_map(what)
 }
 
 /// An error with all its causes, for the log.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        let message = cause.to_string();
         if !text.contains(&message) {
             text = [&text, ": ", &message].concat();
         }
-        cause = error.source();
     }
     text
 }

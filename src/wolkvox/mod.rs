@@ -116,11 +116,6 @@ impl Wolkvox {
     pub async fn idle(&self) {
         drop(self.0.queue.enter_behind_toggles().permit().await);
     }
-
-    /// Takes the next place in the queue for the token: the order is that of the calls to this function.
-    pub fn queue_call(&self) -> QueuedCall {
-        QueuedCall::new(self.0.clone())
-    }
 }
 
 impl Inner {
