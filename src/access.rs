@@ -2,35 +2,13 @@
 
 use serenity::model::id::{GuildId, RoleId};
 
-use crate::language::Localized;
+use crate::language::{Both, both};
 
 /// The roles that may use the command: at least one, and never everyone's.
 #[derive(Clone, Debug)]
 pub struct Allowlist {
     guild: GuildId,
     roles: Vec<RoleId>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAllowlist {
-    /// No role at all: nobody could use the command.
-    #[error("it names no role")]
-    Empty,
-    /// Discord gives the `@everyone` role the guild's own id.
-    #[error("it names the id in DISCORD_GUILD_ID, the server's own, which is the role of everyone")]
-    Everyone,
-}
-
-impl Localized for InvalidAllowlist {
-    fn spanish(&self) -> String {
-        match self {
-            Self::Empty => "no nombra ningún rol",
-            Self::Everyone => {
-                "nombra el ID que está en DISCORD_GUILD_ID, el del propio servidor, que es el rol de todos"
-            }
-        }
-        .to_owned()
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +21,17 @@ pub enum Denial {
 
 impl Allowlist {
     /// # Errors
-    /// When `roles` is empty or contains the guild's own id.
-    pub fn new(guild: GuildId, mut roles: Vec<RoleId>) -> Result<Self, InvalidAllowlist> {
+    /// When nobody could use the command, or everybody.
+    pub fn new(guild: GuildId, mut roles: Vec<RoleId>) -> Result<Self, Both> {
         if roles.is_empty() {
-            return Err(InvalidAllowlist::Empty);
+            return Err(both("it names no role", "no nombra ningún rol"));
         }
+        // Discord gives the `@everyone` role the guild's own id.
         if roles.iter().any(|role| role.get() == guild.get()) {
-            return Err(InvalidAllowlist::Everyone);
+            return Err(both(
+                "it names the id in DISCORD_GUILD_ID, the server's own, which is the role of everyone",
+                "nombra el ID que está en DISCORD_GUILD_ID, el del propio servidor, que es el rol de todos",
+            ));
         }
         roles.sort_unstable();
         roles.dedup();

@@ -15,11 +15,11 @@ use serenity::model::id::{ChannelId, GuildId, RoleId};
 use self::reader::Reader;
 pub(crate) use self::variables::remedy;
 pub use self::variables::{VARIABLES, Variable};
-use crate::access::{Allowlist, InvalidAllowlist};
+use crate::access::Allowlist;
 use crate::env_file::{self, EnvFile};
-use crate::language::{Language, Localized as _, both};
+use crate::language::{Language, both};
 use crate::limits::Limits;
-use crate::telemetry::{Filter, Format, InvalidFilter};
+use crate::telemetry::{Filter, Format};
 use crate::{discord, wolkvox};
 
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ impl Draft {
         let state_file = reader.get("STATE_FILE", values::state_file);
         let agent_directory = reader.get("AGENT_DIRECTORY", values::choice([("on", true), ("off", false)]));
         let log_format = reader.get("LOG_FORMAT", values::choice([("text", Format::Text), ("json", Format::Json)]));
-        let log_filter = reader.get("RUST_LOG", |value| value.parse().map_err(|error: InvalidFilter| error.both()));
+        let log_filter = reader.get("RUST_LOG", str::parse);
         let discord_api = reader.get("DISCORD_API_URL", values::base_url);
         let except = reader.value("NO_PROXY").unwrap_or_default();
         let proxy = reader.optional("HTTPS_PROXY", |value| values::proxy(value, &except));
@@ -163,7 +163,7 @@ fn allowlist(reader: &mut Reader<'_>, guild: Option<GuildId>) -> Option<Allowlis
         let remedy = both("Put each in the place of the other", "Pon cada uno en el lugar del otro");
         reader.warn("DISCORD_GUILD_ID, ALLOWED_ROLE_IDS", both(english, spanish), remedy);
     }
-    let report = |error: InvalidAllowlist| reader.report("ALLOWED_ROLE_IDS", error.both(), remedy("ALLOWED_ROLE_IDS"));
+    let report = |problem| reader.report("ALLOWED_ROLE_IDS", problem, remedy("ALLOWED_ROLE_IDS"));
     Allowlist::new(guild, roles).map_err(report).ok()
 }
 

@@ -17,7 +17,6 @@ pub enum Outcome {
     Unknown(Unknown),
 }
 
-/// A success, in Wolkvox's words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The answer's `code`, 200 to 299.
@@ -26,7 +25,6 @@ pub struct Done {
     pub msg: String,
 }
 
-/// A refusal, in Wolkvox's words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// The answer's `code`, or the HTTP status where the answer had none.
@@ -61,7 +59,6 @@ pub enum Refusal {
 pub enum NotSent {
     /// No connection to Wolkvox: refused, unreachable, not trusted.
     NoConnection,
-    /// The bot is stopping.
     Restarting,
     /// The bot had stopped, and another process found the command.
     Restarted,
@@ -76,13 +73,11 @@ pub enum NotSent {
 /// Why it can't be known whether a request was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unknown {
-    /// No answer in time.
     TimedOut,
     /// The connection was lost after the request may have been sent.
     ConnectionLost,
     /// There was an answer, but not one that says what happened.
     Unreadable {
-        /// The HTTP status.
         status: u16,
     },
     /// A fault of the bot's own, after the request may have been sent.

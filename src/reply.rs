@@ -12,7 +12,7 @@ use crate::command::{Before, Standing};
 use crate::language::Language;
 use crate::ledger::{Conflict, Stale};
 use crate::outcome::{NotSent, Outcome, Refusal, Rejected, Unknown};
-use crate::text::{escape, escape_markdown, one_line, plain_text, width};
+use crate::text::{escape, one_line, plain_text, width};
 
 /// Discord's limit for a message ("Messages"), counted as its own clients count: in UTF-16 units.
 pub const MAX_MESSAGE: usize = 2000;
@@ -170,7 +170,6 @@ fn hint(language: Language, reason: Refusal) -> &'static str {
     }
 }
 
-/// Why nothing was sent.
 pub fn not_sent(language: Language, why: NotSent) -> &'static str {
     match why {
         NotSent::NoConnection => language.pick(
@@ -282,7 +281,6 @@ fn unknown(language: Language, why: Unknown) -> String {
     format!("{what} {remedy}")
 }
 
-/// Why somebody may not use the command.
 pub fn denied(language: Language, denial: Denial) -> &'static str {
     match denial {
         Denial::NotInGuild => language.pick(
@@ -298,7 +296,6 @@ pub fn denied(language: Language, denial: Denial) -> &'static str {
     }
 }
 
-/// The number is none that an agent can have.
 pub fn invalid_agent(language: Language) -> String {
     let (min, max) = (AgentId::MIN, AgentId::MAX);
     language.pick(
@@ -322,7 +319,6 @@ pub fn several_agents(language: Language, agents: &[(AgentId, Option<Name>)]) ->
     agents.iter().fold(head.to_owned(), |text, agent| text + &line(agent))
 }
 
-/// What was typed names no agent.
 pub fn no_agent(language: Language) -> String {
     let (min, max) = (AgentId::MIN, AgentId::MAX);
     language.pick(
@@ -341,7 +337,6 @@ pub fn no_agent(language: Language) -> String {
     )
 }
 
-/// A name was typed before Wolkvox's list of agents was read.
 pub fn no_names_yet(language: Language) -> String {
     language
         .pick(
@@ -355,35 +350,28 @@ pub fn no_names_yet(language: Language) -> String {
 /// Somebody else toggled the agent just before: asks whether to go on.
 pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String {
     let (by, ago) = (conflict.by, seconds(language, conflict.ago));
+    let asked = language.pick(
+        format!("**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and "),
+        format!("**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y "),
+        format!("**Não foi enviado:** <@{by}> pediu para alternar o microfone do agente {agent} há {ago}, e "),
+    );
     match conflict.standing {
-        Standing::InProgress => language.pick(
-            format!(
-                "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and that is still in \
-                 progress. Going on would reverse it."
-            ),
-            format!(
-                "**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y aún está en \
-                 curso. Continuar lo revertiría."
-            ),
-            format!(
-                "**Não foi enviado:** <@{by}> pediu para alternar o microfone do agente {agent} há {ago}, e isso ainda \
-                 está em andamento. Continuar reverteria a ação."
-            ),
-        ),
-        Standing::Perhaps => language.pick(
-            format!(
-                "**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and it is not \
-                 known whether that was done. Look at the agent's MUTE button: going on may reverse it."
-            ),
-            format!(
-                "**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y no se sabe si \
-                 se hizo. Mira el botón MUTE del agente: continuar podría revertirlo."
-            ),
-            format!(
-                "**Não foi enviado:** <@{by}> pediu para alternar o microfone do agente {agent} há {ago}, e não se sabe \
-                 se foi feito. Veja o botão MUTE do agente: continuar poderia reverter a ação."
-            ),
-        ),
+        Standing::InProgress => {
+            asked
+                + language.pick(
+                    "that is still in progress. Going on would reverse it.",
+                    "aún está en curso. Continuar lo revertiría.",
+                    "isso ainda está em andamento. Continuar reverteria a ação.",
+                )
+        }
+        Standing::Perhaps => {
+            asked
+                + language.pick(
+                    "it is not known whether that was done. Look at the agent's MUTE button: going on may reverse it.",
+                    "no se sabe si se hizo. Mira el botón MUTE del agente: continuar podría revertirlo.",
+                    "não se sabe se foi feito. Veja o botão MUTE do agente: continuar poderia reverter a ação.",
+                )
+        }
         Standing::Done => language.pick(
             format!(
                 "**Not sent:** <@{by}> toggled the microphone of agent {agent} {ago} ago. Going on would reverse that."
@@ -457,7 +445,7 @@ pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome
 /// `head`, what Wolkvox said (or `nothing`), `tail`: never longer than a message may be.
 fn said(head: &str, msg: &str, nothing: &str, tail: &str) -> String {
     let room = MAX_MESSAGE - width(head) - width(tail);
-    let msg = escape_markdown(msg, room);
+    let msg = escape(&plain_text(msg), room);
     let msg = if msg.is_empty() { nothing } else { &msg };
     [head, msg, tail].concat()
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::language::Localized;
+use crate::language::{Both, both};
 use crate::text::is_direction_mark;
 
 /// The target of audit records. They are logged at `info` unless the filter names this target itself.
@@ -35,21 +35,11 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Filter(Targets);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not a log filter")]
-pub struct InvalidFilter;
-
-impl Localized for InvalidFilter {
-    fn spanish(&self) -> String {
-        let Self = self;
-        "no es un filtro de registro".to_owned()
-    }
-}
-
 impl FromStr for Filter {
-    type Err = InvalidFilter;
+    type Err = Both;
 
-    fn from_str(text: &str) -> Result<Self, InvalidFilter> {
+    fn from_str(text: &str) -> Result<Self, Both> {
+        let invalid = || both("it is not a log filter", "no es un filtro de registro");
         let mut targets = Targets::new();
         for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
             // A lone word is a level: a misspelt one, taken for a target, would silence the whole log.
@@ -58,9 +48,9 @@ impl FromStr for Filter {
                 None => (None, directive),
             };
             if target.is_some_and(|target| target.is_empty() || target.contains(char::is_whitespace)) {
-                return Err(InvalidFilter);
+                return Err(invalid());
             }
-            let level = level.parse::<LevelFilter>().map_err(|_| InvalidFilter)?;
+            let level = level.parse::<LevelFilter>().map_err(|_| invalid())?;
             targets = match target {
                 None => targets.with_default(level),
                 Some(target) => targets.with_target(target, level),

@@ -1,20 +1,8 @@
 //! Text from elsewhere, shown as it is: nothing that Wolkvox or an agent's name contains may format a message, ping
 //! anybody or turn the writing direction.
 
-use std::borrow::Cow;
-
 /// Line breaks, as Discord's clients draw them.
 const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
-
-/// Text from elsewhere, made so that Discord shows it as it is: no Markdown, no mention, no link, no HTML, nothing
-/// that turns the writing direction, and at most `room` UTF-16 units, with "…" where it was cut.
-pub(crate) fn escape_markdown(text: &str, room: usize) -> String {
-    // Nearly all that Wolkvox says.
-    if text.len() <= room && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ') {
-        return text.trim().to_owned();
-    }
-    escape(&plain_text(text), room)
-}
 
 /// What of a line stands before a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,8 +12,9 @@ enum Before {
     Text,
 }
 
-/// Plain text with a backslash before everything that Discord would take for more, cut to `room` UTF-16 units.
-pub(crate) fn escape(plain: &str, room: usize) -> String {
+/// [Plain text](plain_text) with a backslash before everything that Discord would take for more, such as Markdown, a
+/// mention or a link; at most `room` UTF-16 units, with "…" where it was cut.
+pub fn escape(plain: &str, room: usize) -> String {
     let mut shown = String::with_capacity(plain.len().min(room));
     let mut used = 0;
     let mut before = Before::Nothing;
@@ -63,7 +52,7 @@ pub(crate) fn escape(plain: &str, room: usize) -> String {
 
 /// Without HTML, control characters and marks that turn the writing direction. Where nothing but HTML is left out and
 /// nothing remains, it was none: the text stays.
-pub(crate) fn plain_text(text: &str) -> String {
+pub fn plain_text(text: &str) -> String {
     if is_page(text) {
         return String::new();
     }
@@ -72,17 +61,17 @@ pub(crate) fn plain_text(text: &str) -> String {
 }
 
 /// The same text without line breaks.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.replace(LINE_BREAKS, " ")
 }
 
 /// Whether a character turns the writing direction.
-pub(crate) fn is_direction_mark(char: char) -> bool {
+pub fn is_direction_mark(char: char) -> bool {
     matches!(char, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a character is one that nobody sees, such as those that come along when text is copied.
-pub(crate) fn is_invisible(char: char) -> bool {
+pub fn is_invisible(char: char) -> bool {
     is_direction_mark(char) || matches!(char, '\u{AD}' | '\u{200B}'..='\u{200D}' | '\u{2060}'..='\u{2065}' | '\u{FEFF}')
 }
 
@@ -107,11 +96,7 @@ fn is_page(text: &str) -> bool {
     doctype || tag_name(start).is_some_and(page)
 }
 
-/// Leaves out HTML tags.
-fn without_tags(text: &str) -> Cow<'_, str> {
-    if !text.contains('<') {
-        return text.into();
-    }
+fn without_tags(text: &str) -> String {
     let mut left = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('<') {
@@ -128,7 +113,7 @@ fn without_tags(text: &str) -> Cow<'_, str> {
         }
     }
     left.push_str(rest);
-    left.into()
+    left
 }
 
 /// The name of the HTML tag that begins here. Other words in angle brackets are none: "<support@example.com>".
@@ -142,12 +127,12 @@ fn tag_name(text: &str) -> Option<&str> {
 }
 
 /// The length of a text as Discord's clients count it: in UTF-16 units.
-pub(crate) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
 /// Cuts a text down to `room` UTF-16 units, the sign for that included.
-pub(crate) fn truncate(text: &mut String, room: usize) {
+pub fn truncate(text: &mut String, room: usize) {
     let mut used = 0;
     // Where it is cut, if it is too long.
     let mut keep = 0;
@@ -163,6 +148,3 @@ pub(crate) fn truncate(text: &mut String, room: usize) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

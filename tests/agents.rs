@@ -11,13 +11,12 @@ use tracing::subscriber::DefaultGuard;
 use wolkvox_bot::agent::AgentId;
 use wolkvox_bot::agent::Name;
 use wolkvox_bot::directory::{Directory, Found};
-use wolkvox_bot::net::{BaseUrl, Tls};
 use wolkvox_bot::telemetry::{self, Format};
 
 use crate::directory::AGENTS;
 use crate::support::bot::Log;
 use crate::support::http::Answer;
-use crate::support::wolkvox::{self, TOKEN, Wolkvox, listing};
+use crate::support::wolkvox::{self, Wolkvox, listing};
 
 /// A directory without a bot, so that the clock can be moved.
 struct Alone {
@@ -34,13 +33,7 @@ impl Alone {
     async fn start() -> Self {
         let (wolkvox, log) = (Wolkvox::start().await, Log::default());
         let subscriber = telemetry::subscriber("trace".parse().unwrap(), Format::Json, false, log.clone());
-        let settings = wolkvox_bot::wolkvox::Settings {
-            base: BaseUrl::parse(&wolkvox.url).unwrap(),
-            token: TOKEN.into(),
-            timeout: Duration::from_secs(60),
-            proxy: None,
-        };
-        let client = wolkvox_bot::wolkvox::Wolkvox::new(&settings, &Tls::load().unwrap()).unwrap();
+        let client = crate::queue::client(&wolkvox.url);
         let directory = Directory::new(client.clone(), MAX_AGE, CancellationToken::new());
         Self { wolkvox, client, directory, log, _subscriber: tracing::subscriber::set_default(subscriber) }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serenity::model::id::{ChannelId, GuildId, RoleId};
 
-use crate::language::{Both, Localized as _, both};
+use crate::language::{Both, both};
 use crate::net::{BaseUrl, Proxy};
 use crate::text::is_invisible;
 
@@ -164,11 +164,11 @@ pub(super) fn state_file(value: &str) -> Parsed<Option<PathBuf>> {
 }
 
 pub(super) fn base_url(value: &str) -> Parsed<BaseUrl> {
-    BaseUrl::parse(&joined(value)).map_err(|error| error.both())
+    BaseUrl::parse(&joined(value))
 }
 
 pub(super) fn proxy(value: &str, except: &str) -> Parsed<Proxy> {
     // A password may have blanks.
     let address = if value.contains('@') { visible(value) } else { joined(value) };
-    Proxy::parse(&address, &visible(except)).map_err(|error| error.both())
+    Proxy::parse(&address, &visible(except))
 }

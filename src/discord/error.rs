@@ -78,7 +78,7 @@ impl RestError {
             Self::Refused { status: 408 | 429, retry_after, .. } | Self::Banned(retry_after) => {
                 Some(retry_after.unwrap_or_default())
             }
-            Self::NoAnswer(HttpError::NoRequest(_)) | Self::Refused { .. } => None,
+            Self::Refused { .. } => None,
             Self::NoAnswer(_) | Self::NotDiscord(_) => Some(Duration::ZERO),
         }
     }

@@ -2,25 +2,22 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::iter::successors;
 
 use rustls::CertificateError;
 
 use super::host;
-use crate::language::Localized;
-
-/// Without authorities no certificate can be verified.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "no certificate authorities were found on this machine{0}. Install them (the package ca-certificates), or name \
-     a file that has all that are trusted in SSL_CERT_FILE"
-)]
-pub struct NoAuthorities(pub(super) String);
+use crate::language::{Both, Localized, both};
 
 /// Why there can be no client for a service.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error(transparent)]
-    NoAuthorities(#[from] NoAuthorities),
+    /// No certificate can be verified. Holds what was found instead.
+    #[error(
+        "no certificate authorities were found on this machine{0}. Install them (the package ca-certificates), or name \
+         a file that has all that are trusted in SSL_CERT_FILE"
+    )]
+    NoAuthorities(String),
     #[error("the HTTP client can't be set up: {}", error_chain(.0))]
     Http(#[from] reqwest::Error),
 }
@@ -28,7 +25,7 @@ pub enum ClientError {
 impl Localized for ClientError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoAuthorities(NoAuthorities(found)) => format!(
+            Self::NoAuthorities(found) => format!(
                 "no se encontraron autoridades de certificación en esta máquina{found}. Instálalas (el paquete \
                  ca-certificates), o nombra en SSL_CERT_FILE un archivo que tenga todas en las que se confía"
             ),
@@ -41,11 +38,8 @@ impl Localized for ClientError {
 /// token. What a library said stands in its source, for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Nothing was sent: the request itself is at fault.
-    #[error("the request can't be made")]
-    NoRequest(#[source] Cause),
     /// Nothing was sent.
-    #[error("no connection to {host}: {why}")]
+    #[error("no connection to {host}: {}", .why.words()[0])]
     NoConnection {
         host: String,
         why: Obstacle,
@@ -65,8 +59,7 @@ pub enum HttpError {
 impl Localized for HttpError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoRequest(_) => "no se puede armar la solicitud".to_owned(),
-            Self::NoConnection { host, why, .. } => format!("no hay conexión con {host}: {}", why.spanish()),
+            Self::NoConnection { host, why, .. } => format!("no hay conexión con {host}: {}", why.words()[1]),
             Self::Lost(_) => "se cortó la conexión".to_owned(),
             Self::TimedOut => "tardó demasiado".to_owned(),
             Self::TooLong => "la respuesta es demasiado larga".to_owned(),
@@ -77,11 +70,7 @@ impl Localized for HttpError {
 impl HttpError {
     /// Whether the request may have reached the other side.
     pub fn may_have_been_sent(&self) -> bool {
-        !matches!(self, Self::NoRequest(_) | Self::NoConnection { .. })
-    }
-
-    pub fn is_unconnected(&self) -> bool {
-        matches!(self, Self::NoConnection { .. })
+        !matches!(self, Self::NoConnection { .. })
     }
 
     /// Whether the other side's firewall may be the reason.
@@ -104,120 +93,110 @@ impl HttpError {
 pub struct Cause(String);
 
 /// What keeps a connection from being made.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug)]
 pub enum Obstacle {
-    #[error("{0}")]
     AtHost(Fault),
     /// There is no connection to the proxy itself.
-    #[error(
-        "the proxy that HTTPS_PROXY names can't be reached: {0}. Check that it is running, and its address: http or \
-         https, host and port"
-    )]
     AtProxy(Fault),
     /// 407. The library hides which methods the proxy offers, and speaks Basic alone.
-    #[error(
-        "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given (407). Write \
-         them as in http://name:password@proxy.example:3128. Only Basic is spoken: if it wants NTLM or Kerberos \
-         (Negotiate), put a local proxy such as cntlm or px before it"
-    )]
     ProxyWantsSignIn,
     /// Any other answer but 200, or none to its end: 403, a gateway's error, tinyproxy's 401 to a wrong password.
-    #[error(
-        "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it. Check its address, and the \
-         user name and the password in it, if it wants any; ask its administrator to allow CONNECT to this host; if the \
-         host can be reached without the proxy, name it in NO_PROXY"
-    )]
     ProxyRefused,
 }
 
-impl Localized for Obstacle {
-    fn spanish(&self) -> String {
+impl Obstacle {
+    fn words(self) -> Both {
         match self {
-            Self::AtHost(fault) => fault.spanish(),
-            Self::AtProxy(fault) => format!(
-                "no se puede llegar al proxy que nombra HTTPS_PROXY: {}. Revisa que esté funcionando, y su \
-                 dirección: http o https, host y puerto",
-                fault.spanish()
-            ),
-            Self::ProxyWantsSignIn => {
+            Self::AtHost(fault) => fault.words().map(str::to_owned),
+            Self::AtProxy(fault) => {
+                let [english, spanish] = fault.words();
+                [
+                    format!(
+                        "the proxy that HTTPS_PROXY names can't be reached: {english}. Check that it is running, and \
+                         its address: http or https, host and port"
+                    ),
+                    format!(
+                        "no se puede llegar al proxy que nombra HTTPS_PROXY: {spanish}. Revisa que esté funcionando, y \
+                         su dirección: http o https, host y puerto"
+                    ),
+                ]
+            }
+            Self::ProxyWantsSignIn => both(
+                "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given (407). \
+                 Write them as in http://name:password@proxy.example:3128. Only Basic is spoken: if it wants NTLM or \
+                 Kerberos (Negotiate), put a local proxy such as cntlm or px before it",
                 "el proxy que nombra HTTPS_PROXY pide un usuario y una contraseña, u otros que los que recibió (407). \
                  Escríbelos como en http://nombre:clave@proxy.example:3128. El bot solo habla Basic: si pide NTLM o \
-                 Kerberos (Negotiate), pon delante un proxy local como cntlm o px"
-                    .to_owned()
-            }
-            Self::ProxyRefused => {
+                 Kerberos (Negotiate), pon delante un proxy local como cntlm o px",
+            ),
+            Self::ProxyRefused => both(
+                "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it. Check its address, \
+                 and the user name and the password in it, if it wants any; ask its administrator to allow CONNECT to \
+                 this host; if the host can be reached without the proxy, name it in NO_PROXY",
                 "el proxy que nombra HTTPS_PROXY se niega a hacer la conexión, o no puede hacerla. Revisa su \
                  dirección, y en ella el usuario y la contraseña, si los pide; solicita a quien lo administra que \
-                 permita CONNECT a este host; si se puede llegar al host sin el proxy, ponlo en NO_PROXY"
-                    .to_owned()
-            }
+                 permita CONNECT a este host; si se puede llegar al host sin el proxy, ponlo en NO_PROXY",
+            ),
         }
     }
 }
 
 /// What is wrong with the way to a host, or with its certificate. `SSL_CERT_FILE` takes the place of the system's
 /// authorities: a file with the company's certificate alone makes Discord's or Wolkvox's unknown.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    #[error("no address was found for this name (DNS)")]
     UnknownName,
     /// By the host, or by something before it.
-    #[error("the connection is turned down")]
     TurnedDown,
-    #[error("nobody answered in time")]
     Unanswered,
-    #[error("the connection can't be made, or breaks off at once")]
     Otherwise,
-    #[error(
-        "its certificate was issued by an authority that this machine does not trust. If SSL_CERT_FILE is set, this \
-         authority may be missing in it; if a company's proxy stands in between, put its authority's certificate into one \
-         file with all others that are trusted (cat /etc/ssl/certs/ca-certificates.crt corp.pem > all.pem), and name that \
-         in SSL_CERT_FILE"
-    )]
     UntrustedAuthority,
-    #[error(
-        "its certificate is for another host. Check the address, and whether a proxy on the way answers in its place"
-    )]
     OtherHost,
-    #[error(
-        "its certificate has expired or is not valid yet. Check this machine's clock; if that is right, the server's \
-         operator, or that of a proxy in between, has to renew it"
-    )]
     Expired,
     /// Only encryption from before TLS 1.2.
-    #[error(
-        "it offers only encryption that is too old to be safe (TLS 1.2 is the least). If an old proxy stands in \
-         between, go around it, or have it updated"
-    )]
     TooOld,
 }
 
-impl Localized for Fault {
-    fn spanish(&self) -> String {
+impl Fault {
+    fn words(self) -> [&'static str; 2] {
         match self {
-            Self::UnknownName => "no se encontró ninguna dirección para ese nombre (DNS)",
-            Self::TurnedDown => "la conexión fue rechazada",
-            Self::Unanswered => "nadie respondió a tiempo",
-            Self::Otherwise => "la conexión no se puede establecer, o se corta enseguida",
-            Self::UntrustedAuthority => {
+            Self::UnknownName => {
+                ["no address was found for this name (DNS)", "no se encontró ninguna dirección para ese nombre (DNS)"]
+            }
+            Self::TurnedDown => ["the connection is turned down", "la conexión fue rechazada"],
+            Self::Unanswered => ["nobody answered in time", "nadie respondió a tiempo"],
+            Self::Otherwise => [
+                "the connection can't be made, or breaks off at once",
+                "la conexión no se puede establecer, o se corta enseguida",
+            ],
+            Self::UntrustedAuthority => [
+                "its certificate was issued by an authority that this machine does not trust. If SSL_CERT_FILE is set, \
+                 this authority may be missing in it; if a company's proxy stands in between, put its authority's \
+                 certificate into one file with all others that are trusted (cat /etc/ssl/certs/ca-certificates.crt \
+                 corp.pem > all.pem), and name that in SSL_CERT_FILE",
                 "su certificado fue emitido por una autoridad en la que esta máquina no confía. Si SSL_CERT_FILE está \
                  definida, puede que ahí falte esta autoridad; si hay un proxy de la empresa en medio, reúne el \
                  certificado de su autoridad en un solo archivo con todas las demás en las que se confía (cat \
-                 /etc/ssl/certs/ca-certificates.crt corp.pem > all.pem), y nómbralo en SSL_CERT_FILE"
-            }
-            Self::OtherHost => {
-                "su certificado es de otro host. Revisa la dirección, y si en el camino un proxy responde en su lugar"
-            }
-            Self::Expired => {
+                 /etc/ssl/certs/ca-certificates.crt corp.pem > all.pem), y nómbralo en SSL_CERT_FILE",
+            ],
+            Self::OtherHost => [
+                "its certificate is for another host. Check the address, and whether a proxy on the way answers in its \
+                 place",
+                "su certificado es de otro host. Revisa la dirección, y si en el camino un proxy responde en su lugar",
+            ],
+            Self::Expired => [
+                "its certificate has expired or is not valid yet. Check this machine's clock; if that is right, the \
+                 server's operator, or that of a proxy in between, has to renew it",
                 "su certificado venció o aún no es válido. Revisa el reloj de esta máquina; si está bien, debe \
-                 renovarlo quien opera el servidor o un proxy en medio"
-            }
-            Self::TooOld => {
+                 renovarlo quien opera el servidor o un proxy en medio",
+            ],
+            Self::TooOld => [
+                "it offers only encryption that is too old to be safe (TLS 1.2 is the least). If an old proxy stands in \
+                 between, go around it, or have it updated",
                 "solo ofrece un cifrado demasiado antiguo para ser seguro (lo mínimo es TLS 1.2). Si hay un proxy \
-                 antiguo en medio, evítalo o pide que lo actualicen"
-            }
+                 antiguo en medio, evítalo o pide que lo actualicen",
+            ],
         }
-        .to_owned()
     }
 }
 
@@ -225,10 +204,10 @@ impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
         let host = error.url().map(host).unwrap_or_default();
         let error = error.without_url();
-        let cause = Cause(first_cause(&error));
-        if error.is_builder() {
-            Self::NoRequest(cause)
-        } else if error.is_connect() {
+        // Without the libraries' layers around it.
+        let first_cause = successors(error.source(), |&cause| cause.source()).last();
+        let cause = Cause(first_cause.map_or_else(|| error.to_string(), |cause| cause.to_string()));
+        if error.is_connect() || error.is_builder() {
             Self::NoConnection { host, why: obstacle(&error), cause }
         } else if error.is_timeout() {
             Self::TimedOut
@@ -293,37 +272,22 @@ fn untrusted(error: &rustls::Error) -> Option<Fault> {
 
 /// The first `Some` that `what` gives for the error or one of its causes.
 fn find<T>(error: &(dyn Error + 'static), what: impl Fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = what(error) {
-            return Some(found);
-        }
+    let mut causes = successors(Some(error), |&error| {
         // An I/O error passes its own contents over when it is asked for its source.
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = inside.map_or_else(|| error.source(), |inside| Some(inside));
-    }
-    None
-}
-
-/// The first cause of an error, without the libraries' layers around it.
-fn first_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
+        inside.map_or_else(|| error.source(), |inside| Some(inside))
+    });
+    causes.find_map(what)
 }
 
 /// An error with all its causes, for the log.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        let message = cause.to_string();
         if !text.contains(&message) {
             text = [&text, ": ", &message].concat();
         }
-        cause = error.source();
     }
     text
 }

@@ -12,10 +12,10 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
 
-pub use error::{ClientError, HttpError, NoAuthorities, error_chain};
-pub use proxy::{InvalidProxy, Proxy};
+pub use error::{ClientError, HttpError, error_chain};
+pub use proxy::Proxy;
 
-use crate::language::Localized;
+use crate::language::{Both, both};
 
 /// How long making a connection may take, the way through a proxy and the TLS handshake included. It is shared among
 /// the addresses that a name has, so that one that does not answer leaves time for the next.
@@ -31,7 +31,8 @@ const USER_AGENT: &str = concat!("DiscordBot (wolkvox-bot, ", env!("CARGO_PKG_VE
 #[derive(Clone)]
 pub struct Tls {
     config: ClientConfig,
-    authorities: Result<(), NoAuthorities>,
+    /// What was found, where no authorities were.
+    no_authorities: Option<String>,
 }
 
 impl Tls {
@@ -44,12 +45,12 @@ impl Tls {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(found.certs);
         let why = || found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-        let authorities = if store.is_empty() { Err(NoAuthorities(why())) } else { Ok(()) };
+        let no_authorities = store.is_empty().then(why);
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(store)
             .with_no_client_auth();
-        Ok(Self { config, authorities })
+        Ok(Self { config, no_authorities })
     }
 }
 
@@ -65,8 +66,8 @@ pub fn http_client(
     connect: Duration,
     keep: Duration,
 ) -> Result<Client, ClientError> {
-    if base.0.scheme() == "https" {
-        tls.authorities.clone()?;
+    if let ("https", Some(found)) = (base.0.scheme(), &tls.no_authorities) {
+        return Err(ClientError::NoAuthorities(found.clone()));
     }
     let mut client = Client::builder()
         .tls_backend_preconfigured(tls.config.clone())
@@ -115,44 +116,28 @@ pub async fn read_body(mut response: Response, max: usize) -> Result<Vec<u8>, Ht
 #[derive(Clone, Debug)]
 pub struct BaseUrl(Url);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidBaseUrl {
-    #[error("it is not a web address")]
-    NotAUrl,
-    /// The token would travel in the clear.
-    #[error("it is not https (http is allowed on this machine itself only, because the token travels there)")]
-    InTheClear,
-    /// User name, password, query or fragment.
-    #[error("it contains more than a host, a port and a path")]
-    TooMuch,
-}
-
-impl Localized for InvalidBaseUrl {
-    fn spanish(&self) -> String {
-        match self {
-            Self::NotAUrl => "no es una dirección web",
-            Self::InTheClear => {
-                "no es https (http solo se permite dentro de esta misma máquina, porque el token viaja hasta allí)"
-            }
-            Self::TooMuch => "contiene más que un host, un puerto y una ruta",
-        }
-        .to_owned()
-    }
-}
-
 impl BaseUrl {
     /// Parses a base address; a slash at its end makes no difference.
-    pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
-        let url = Url::parse(text).map_err(|_| InvalidBaseUrl::NotAUrl)?;
-        if !url.has_host() || !matches!(url.scheme(), "http" | "https") {
-            return Err(InvalidBaseUrl::NotAUrl);
-        }
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Both> {
+        let is_web = |url: &Url| url.has_host() && matches!(url.scheme(), "http" | "https");
+        let Some(url) = Url::parse(text).ok().filter(is_web) else {
+            return Err(both("it is not a web address", "no es una dirección web"));
+        };
         if !keeps_secrets(&url) {
-            return Err(InvalidBaseUrl::InTheClear);
+            return Err(both(
+                "it is not https (http is allowed on this machine itself only, because the token travels there)",
+                "no es https (http solo se permite dentro de esta misma máquina, porque el token viaja hasta allí)",
+            ));
         }
         let plain = url.username().is_empty() && url.password().is_none();
         if !plain || url.query().is_some() || url.fragment().is_some() {
-            return Err(InvalidBaseUrl::TooMuch);
+            return Err(both(
+                "it contains more than a host, a port and a path",
+                "contiene más que un host, un puerto y una ruta",
+            ));
         }
         Ok(Self(url))
     }

@@ -7,7 +7,7 @@ use reqwest::{NoProxy, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::BaseUrl;
-use crate::language::Localized;
+use crate::language::{Both, both};
 
 /// A proxy that encrypted connections go through, by CONNECT: TLS goes from end to end, so that it sees the names of
 /// hosts and no token. It has no part in anything else: an `http` address, which is always on this machine, would be
@@ -22,42 +22,28 @@ pub struct Proxy {
     shown: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidProxy {
-    #[error("it is not the address of a proxy")]
-    NotAnAddress,
-    /// Such as SOCKS.
-    #[error("it is not an http or https proxy")]
-    Kind,
-    /// As when a password has characters in it that mean something in an address.
-    #[error("it contains more than a user name, a password, a host and a port")]
-    TooMuch,
-}
-
-impl Localized for InvalidProxy {
-    fn spanish(&self) -> String {
-        match self {
-            Self::NotAnAddress => "no es la dirección de un proxy",
-            Self::Kind => "no es un proxy http ni https",
-            Self::TooMuch => "contiene más que un usuario, una contraseña, un host y un puerto",
-        }
-        .to_owned()
-    }
-}
-
 impl Proxy {
     /// Parses an address as `HTTPS_PROXY` has it, with or without `http://`, and a list of hosts as `NO_PROXY` has it.
-    pub fn parse(text: &str, except: &str) -> Result<Self, InvalidProxy> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str, except: &str) -> Result<Self, Both> {
+        let no_address = || both("it is not the address of a proxy", "no es la dirección de un proxy");
         let text = if text.contains("://") { text.to_owned() } else { ["http://", text].concat() };
-        let url = Url::parse(&text).map_err(|_| InvalidProxy::NotAnAddress)?;
+        let url = Url::parse(&text).map_err(|_| no_address())?;
+        // Such as SOCKS.
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(InvalidProxy::Kind);
+            return Err(both("it is not an http or https proxy", "no es un proxy http ni https"));
         }
+        // As when a password has characters in it that mean something in an address.
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err(InvalidProxy::TooMuch);
+            return Err(both(
+                "it contains more than a user name, a password, a host and a port",
+                "contiene más que un usuario, una contraseña, un host y un puerto",
+            ));
         }
         // What the library can't read it would go around, and say nothing.
-        let used = intercept(url.as_str(), "", "https://discord.com").ok_or(InvalidProxy::NotAnAddress)?;
+        let used = intercept(url.as_str(), "", "https://discord.com").ok_or_else(no_address)?;
         let shown = used.uri().to_string().trim_end_matches('/').to_owned();
         Ok(Self { url: String::from(url).into(), except: except.to_owned(), shown })
     }

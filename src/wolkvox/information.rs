@@ -68,7 +68,7 @@ pub enum InformationError {
 impl Localized for InformationError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoAnswer(error) if error.is_unconnected() => error.spanish(),
+            Self::NoAnswer(error) if !error.may_have_been_sent() => error.spanish(),
             Self::NoAnswer(error) => format!("Wolkvox no respondió: {}", error.spanish()),
             Self::Refused(rejected) => format!("Wolkvox lo rechazó con {}", rejected.code),
             Self::Fault(code) => format!("Wolkvox tiene un fallo propio ({code})"),

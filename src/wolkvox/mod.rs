@@ -116,11 +116,6 @@ impl Wolkvox {
     pub async fn idle(&self) {
         drop(self.0.queue.enter_behind_toggles().permit().await);
     }
-
-    /// Takes the next place in the queue for the token: the order is that of the calls to this function.
-    pub fn queue_call(&self) -> QueuedCall {
-        QueuedCall::new(self.0.clone())
-    }
 }
 
 impl Inner {
@@ -139,5 +134,5 @@ impl Inner {
 }
 
 fn no_answer(error: &HttpError) -> String {
-    if error.is_unconnected() { error.to_string() } else { format!("no answer from Wolkvox: {error}") }
+    if error.may_have_been_sent() { format!("no answer from Wolkvox: {error}") } else { error.to_string() }
 }

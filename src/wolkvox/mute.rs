@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::queue::{Permit, Place};
-use super::{Inner, MAX_ANSWER_BYTES};
+use super::{Inner, MAX_ANSWER_BYTES, Wolkvox};
 use crate::agent::AgentId;
 use crate::clock::Deadline;
 use crate::net::{self, HttpError};
@@ -57,12 +57,14 @@ pub struct CallReport {
     pub took: Duration,
 }
 
-impl QueuedCall {
-    pub(super) fn new(client: Arc<Inner>) -> Self {
-        let place = client.queue.enter();
-        Self { client, place, since: Instant::now() }
+impl Wolkvox {
+    /// Takes the next place in the queue for the token: the order is that of the calls to this function.
+    pub fn queue_call(&self) -> QueuedCall {
+        QueuedCall { client: self.0.clone(), place: self.0.queue.enter(), since: Instant::now() }
     }
+}
 
+impl QueuedCall {
     /// Whether the token is in use by another call.
     pub fn must_wait(&self) -> bool {
         self.place.must_wait()
@@ -90,17 +92,10 @@ impl QueuedCall {
     }
 }
 
-impl CallReport {
-    /// Of a call that was not made, or of which nothing else is known.
-    pub fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, queued: Duration::ZERO, took: Duration::ZERO }
-    }
-}
-
 impl Turn {
     /// Ends the turn without a call.
     pub fn give_up(self, why: NotSent) -> CallReport {
-        CallReport { queued: self.queued, ..CallReport::nothing(Outcome::NotSent(why)) }
+        CallReport { outcome: Outcome::NotSent(why), queued: self.queued, took: Duration::ZERO }
     }
 
     /// Presses the agent's MUTE button: once. Nothing is tried again once `stop` is cancelled or `send_by` is over.

@@ -1,19 +1,21 @@
-//! Tables for each rule, and hostile texts made at random: `TEXT_SEED=n cargo test markdown` repeats those.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
+//! Text from elsewhere: tables for each rule, and hostile texts made at random. `TEXT_SEED=n cargo test text` repeats
+//! those.
 
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serenity::model::id::{InteractionId, UserId};
+use wolkvox_bot::agent::{Agent, AgentId, Name};
+use wolkvox_bot::command::Standing;
+use wolkvox_bot::language::Language;
+use wolkvox_bot::ledger::Conflict;
+use wolkvox_bot::outcome::{Done, Outcome, Refusal, Rejected};
+use wolkvox_bot::reply::{self, MAX_MESSAGE};
+use wolkvox_bot::text::{escape, one_line, plain_text, truncate, width};
 
-use super::{escape, escape_markdown, one_line, plain_text, truncate, width};
-use crate::agent::{Agent, AgentId, Name};
-use crate::command::Standing;
-use crate::language::Language;
-use crate::ledger::Conflict;
-use crate::outcome::{Done, Outcome, Refusal, Rejected};
-use crate::reply::{self, MAX_MESSAGE};
+fn escape_markdown(text: &str, room: usize) -> String {
+    escape(&plain_text(text), room)
+}
 
 #[test]
 fn what_discord_would_read_as_more_than_text_is_escaped() {
@@ -224,7 +226,7 @@ fn hostile_text_is_shown_as_text_and_fits() {
         let name = Name::new(&hostile_text(&mut rng));
         let id = AgentId::try_from(rng.u64(AgentId::MIN..=AgentId::MAX)).unwrap();
         let choice = reply::choice(name.as_ref(), id);
-        assert!(width(&choice) <= 100 && !choice.contains(super::LINE_BREAKS), "{choice:?}");
+        assert!(width(&choice) <= 100 && !choice.contains(['\n', '\r', '\u{2028}', '\u{2029}']), "{choice:?}");
         let named = name.as_ref().map_or(id.to_string(), |name| format!("{} ({id})", name.as_str()));
         replies_hold(&Agent { id, name, is_unlisted: false }, &named, &text, &plain);
     }
