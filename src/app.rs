@@ -23,7 +23,7 @@ use crate::directory::Directory;
 use crate::discord::{
     self, Absence, Application, Context, Gateway, Handler, NotInGuild, Registration, Rest, audit_channel,
 };
-use crate::journal::{Journal, OpenError, Taken};
+use crate::journal::{self, Journal, OpenError, Taken};
 use crate::ledger::Ledger;
 use crate::net::{Tls, error_chain};
 use crate::retry::Backoff;
@@ -82,7 +82,8 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut shutdown = pin!(shutdown);
         let start = async {
-            // A wrong token shows at once, also beside a bot that runs.
+            // What only a person can fix shows at once, also while Discord is out of reach, or beside a bot that runs.
+            self.config.state_file.as_deref().map_or(Ok(()), journal::look)?;
             let application = self.sign_in().await?;
             Ok::<_, RunError>((application, self.take_file().await?))
         };

@@ -173,7 +173,10 @@ fn server(reader: &mut Reader<'_>) -> Option<String> {
     if written.len() < 4 && code.bytes().all(|byte| byte.is_ascii_digit()) {
         let problem =
             both(format!("perhaps {code:0>4} is meant, not {code}"), format!("quizás es {code:0>4}, no {code}"));
-        let remedy = both("YAML keeps zeros in quotation marks alone", "YAML solo conserva los ceros entre comillas");
+        let remedy = both(
+            "Copy it with its zeros from Manager's address; in YAML, between quotation marks",
+            "Cópialo con sus ceros de la dirección de Manager; en YAML, entre comillas",
+        );
         reader.warn("WOLKVOX_SERVER", problem, remedy);
     }
     Some(code)

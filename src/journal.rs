@@ -17,7 +17,7 @@ use rusqlite::{Connection, ffi};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-pub use self::file::{OpenError, Status, TRY_TO_TAKE, inspect, try_to_take};
+pub use self::file::{OpenError, Status, TRY_TO_TAKE, inspect, look, try_to_take};
 use crate::command::Entry;
 
 /// How long a write is waited for. Discord wants the first answer within 3 s.

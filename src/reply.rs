@@ -308,9 +308,9 @@ pub fn invalid_agent(language: Language) -> String {
 /// What was typed names no agent beyond doubt; these fit.
 pub fn several_agents(language: Language, agents: &[(AgentId, Option<Name>)]) -> String {
     let head = language.pick(
-        "**Not sent:** that names no agent beyond doubt. These fit; run the command again with the number:",
-        "**No se envió:** eso no nombra a un agente sin duda. Estos coinciden; repite el comando con el número:",
-        "**Não foi enviado:** isso não indica um agente sem dúvida. Estes combinam; repita o comando com o número:",
+        "**Not sent:** that is no agent's full name. These fit; run the command again with the number:",
+        "**No se envió:** ese no es el nombre completo de un agente. Estos coinciden; repite el comando con el número:",
+        "**Não foi enviado:** esse não é o nome completo de um agente. Estes combinam; repita o comando com o número:",
     );
     let line = |(id, name): &(AgentId, Option<Name>)| {
         let name = name.as_ref().map(|name| escape(name.as_str(), MAX_MESSAGE)).unwrap_or_default();

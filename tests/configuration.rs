@@ -413,7 +413,7 @@ fn other_encodings_in_comments_and_other_programs_lines_keep_nothing_from_being_
     let comment = b"# contrase\xF1a\nOTHER=ma\xF1ana\n";
     let folder = Folder::with(".env", [comment, env_file("").as_bytes()].concat());
     let draft = folder.draft(&[ENGLISH]);
-    assert!(draft.warnings.len() == 1 && draft.warnings[0].starts_with(".env: line 2 of .env can't be read."));
+    assert!(draft.warnings.len() == 1 && draft.warnings[0].starts_with(".env: line 2 is not NAME=value."));
     draft.finish().unwrap();
     let folder = Folder::with(".env", [env_file("").as_bytes(), b"\nSTATE_FILE=/srv/espa\xF1a.db"].concat());
     let told = told(folder.draft(&[ENGLISH]));

@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
             both("Write NAME=value in UTF-8, or # and a comment", "Escribe NOMBRE=valor en UTF-8, o # y un comentario")
         };
         let problem =
-            |line: &str| both(format!("line {line} of .env can't be read"), format!("la línea {line} es ilegible"));
+            |line: &str| both(format!("line {line} is not NAME=value"), format!("la línea {line} no es NOMBRE=valor"));
         let mut foreign = Vec::new();
         for (number, line) in &self.file.others {
             let line = line.to_ascii_uppercase().replace(['-', ' '], "_");
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
             self.warn(
                 name,
                 both(english, spanish),
-                both("Keep one value, as NAME=value", "Deja un solo valor, como NOMBRE=valor"),
+                both("Keep one line, of the form NAME=value", "Deja una sola línea, de la forma NOMBRE=valor"),
             );
         }
     }

@@ -60,8 +60,8 @@ pub(super) fn wolkvox_token(value: &str) -> Parsed<String> {
     let token = token(value)?;
     if is_discord_token(&token) {
         return Err(both(
-            "it is a token of Discord: perhaps the two tokens are swapped",
-            "es un token de Discord: quizás los dos tokens están intercambiados",
+            "it is a token of Discord: if the two tokens are swapped, put each in the other's place",
+            "es un token de Discord: si los dos están intercambiados, pon cada uno en el lugar del otro",
         ));
     }
     Ok(token)
@@ -158,7 +158,7 @@ pub(super) fn choice<T: Copy>(choices: [(&str, T); 2]) -> impl FnOnce(&str) -> P
 /// `None` where it is off.
 pub(super) fn state_file(value: &str) -> Parsed<Option<PathBuf>> {
     if value.starts_with(['~', '$']) {
-        return Err(both("~ and variables are not expanded in it", "en ella no se expanden ni ~ ni variables"));
+        return Err(both("it begins with ~ or $, which is not replaced", "empieza con ~ o $, que no se reemplaza"));
     }
     Ok((!value.eq_ignore_ascii_case("off")).then(|| value.into()))
 }

@@ -42,7 +42,7 @@ pub const VARIABLES: [Variable; 17] = [
     required(
         "ALLOWED_ROLE_IDS",
         "In the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; separate several with commas",
-        "En los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del rol\"; sepáralos con comas",
+        "En los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del rol\"; si son varios, sepáralos con comas",
     ),
     required(
         "WOLKVOX_SERVER",

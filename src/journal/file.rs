@@ -42,8 +42,8 @@ pub enum OpenError {
     DanglingLink(PathBuf),
     /// The number of the user that the bot runs as.
     #[error(
-        "user {1} may not write {0} and its folder. Give both to that user (sudo chown -R {1} FOLDER), or name a file \
-         elsewhere"
+        "user {1} may not write {0} and its folder. Name a file in a folder of that user's own; a folder that is for \
+         the bot alone, such as a container's bind mount, can be given to it: sudo chown {1}:{1} FOLDER"
     )]
     NotPermitted(PathBuf, u32),
     /// A second process would not be kept out.
@@ -92,8 +92,9 @@ impl Localized for OpenError {
                 )
             }
             Self::NotPermitted(path, user) => format!(
-                "el usuario {user} no puede escribir {} y su carpeta. Dale ambos a ese usuario (sudo chown -R {user} \
-                 CARPETA) o nombra un archivo en otro lugar",
+                "el usuario {user} no puede escribir {} y su carpeta. Nombra un archivo en una carpeta propia de ese usuario; \
+                 una carpeta solo para el bot, como un bind mount de un contenedor, se le puede dar: sudo chown \
+                 {user}:{user} CARPETA",
                 path.display()
             ),
             Self::NoLocks(path) => format!(
@@ -231,6 +232,17 @@ fn is_free_for_another(path: &Path) -> bool {
 /// What such a process does: the exit code says whether it got the file.
 pub fn try_to_take(path: &Path) -> u8 {
     if matches!(take(path), Ok(Some(_))) { GOT_IT } else { 0 }
+}
+
+/// Looks whether a file could be taken, as far as that can be told without taking it.
+///
+/// # Errors
+/// When only a person can change that.
+pub fn look(path: &Path) -> Result<(), OpenError> {
+    match make(path).map_err(|error| OpenError::of_system(path, &error)) {
+        Err(error) if error.only_a_person_can_fix() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes an empty file for this user alone, or makes one that is there private, together with the log beside it.
