@@ -58,23 +58,15 @@ impl Registration<'_> {
                 (backoff, refused, patience) = (self.backoff(), 0, REFUSALS_AFTER_A_KICK);
                 continue;
             };
-            refused = if error.is_missing_access() { refused + 1 } else { 0 };
+            // A server that has the command from before is no worse off, and the bot is in it.
+            let stays = matches!(self.rest.is_registered(self.application.id, self.guild).await, Ok(true));
+            refused = if error.is_missing_access() && !stays { refused + 1 } else { 0 };
             if refused >= patience {
                 return NotInGuild;
             }
             let pause = backoff.pause().max(self.pause_asked_for(&error).unwrap_or_default());
-            self.report(&error, pause).await;
+            report(&error, pause, stays);
             sleep(pause).await;
-        }
-    }
-
-    /// A server that has the command from before is no worse off.
-    async fn report(&self, error: &RestError, pause: Duration) {
-        let why = format!("trying again in {:.1} s: {}", pause.as_secs_f64(), error_chain(error));
-        if let Ok(true) = self.rest.is_registered(self.application.id, self.guild).await {
-            tracing::warn!("/mute could not be registered again, so the one from before stays; {why}");
-        } else {
-            tracing::error!("the server has no /mute, as far as is known, and it could not be registered; {why}");
         }
     }
 
@@ -136,5 +128,14 @@ impl Registration<'_> {
     /// At most the longest: it may be lifted earlier. `None` where trying again would change nothing.
     fn pause_asked_for(&self, error: &RestError) -> Option<Duration> {
         error.transient().map(|pause| pause.min(self.look_every))
+    }
+}
+
+fn report(error: &RestError, pause: Duration, stays: bool) {
+    let why = format!("trying again in {:.1} s: {}", pause.as_secs_f64(), error_chain(error));
+    if stays {
+        tracing::warn!("/mute could not be registered again, so the one from before stays; {why}");
+    } else {
+        tracing::error!("the server has no /mute, as far as is known, and it could not be registered; {why}");
     }
 }
