@@ -23,9 +23,8 @@ pub const AUDIT: &str = "audit";
 const OWN: &str = "wolkvox_bot";
 
 /// `LOG_FORMAT`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    #[default]
     Text,
     /// One object a line.
     Json,
@@ -60,13 +59,6 @@ impl FromStr for Filter {
             targets = targets.with_target(AUDIT, LevelFilter::INFO);
         }
         Ok(Self(targets))
-    }
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        let targets = Targets::new().with_default(LevelFilter::INFO);
-        Self(targets.with_target(AUDIT, LevelFilter::INFO))
     }
 }
 

@@ -133,18 +133,12 @@ pub fn width(text: &str) -> usize {
 
 /// Cuts a text down to `room` UTF-16 units, the sign for that included.
 pub fn truncate(text: &mut String, room: usize) {
-    let mut used = 0;
-    // Where it is cut, if it is too long.
-    let mut keep = 0;
-    for (at, char) in text.char_indices() {
-        used += char.len_utf16();
-        if used > room {
-            text.truncate(keep);
-            text.push('…');
-            return;
-        }
-        if used < room {
-            keep = at + char.len_utf8();
-        }
+    if width(text) > room {
+        let mut used = 0;
+        let fits = |char: &char| {
+            used += char.len_utf16();
+            used < room
+        };
+        *text = text.chars().take_while(fits).chain(['…']).collect();
     }
 }

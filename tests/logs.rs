@@ -4,7 +4,7 @@ use std::io::{self, PipeWriter, Read as _, Write, pipe};
 
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
-use wolkvox_bot::telemetry::{self, Filter, Format};
+use wolkvox_bot::telemetry::{self, Format};
 
 use crate::support::bot::Site;
 use crate::support::discord::{Fate, second_supervisor, stranger, supervisor};
@@ -196,7 +196,10 @@ fn written(format: Format, colour: bool, records: fn()) -> String {
     }
 
     let (mut reader, writer) = pipe().unwrap();
-    tracing::subscriber::with_default(telemetry::subscriber(Filter::default(), format, colour, Sink(writer)), records);
+    tracing::subscriber::with_default(
+        telemetry::subscriber("info".parse().unwrap(), format, colour, Sink(writer)),
+        records,
+    );
     let mut log = String::new();
     reader.read_to_string(&mut log).unwrap();
     log

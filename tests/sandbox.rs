@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
 use wolkvox_bot::app::App;
 use wolkvox_bot::check::{Report, check};
 use wolkvox_bot::config::Draft;
-use wolkvox_bot::telemetry::{self, Filter, Format};
+use wolkvox_bot::telemetry::{self, Format};
 
 use support::bot::{Process, Site, check_secrets};
 use support::discord::{AUDIT_CHANNEL, Actor, Discord, SUPERVISOR_ROLE, second_supervisor, stranger, supervisor};
@@ -139,7 +139,7 @@ async fn be_the_bot() {
     let mut told_to_end = signal(SignalKind::terminate()).unwrap();
     set_parent_process_death_signal(Some(Signal::TERM)).unwrap();
     let (log, guard) = telemetry::in_the_background(stdout());
-    let subscriber = telemetry::subscriber(Filter::default(), Format::Text, false, log);
+    let subscriber = telemetry::subscriber("info".parse().unwrap(), Format::Text, false, log);
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let config = Draft::from_sources(|name| var(name).ok(), Path::new("/nowhere")).finish().unwrap();
     let run = App::build(config).unwrap().run(async {

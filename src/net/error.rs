@@ -4,8 +4,6 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::iter::successors;
 
-use rustls::CertificateError;
-
 use super::host;
 use crate::language::{Both, Localized, both};
 
@@ -247,19 +245,12 @@ fn fault(error: &reqwest::Error) -> Fault {
 }
 
 fn untrusted(error: &rustls::Error) -> Option<Fault> {
-    use CertificateError as Certificate;
+    use rustls::CertificateError::{ExpiredContext, NotValidForNameContext, NotValidYetContext};
     use rustls::{AlertDescription as Alert, Error};
 
     Some(match error {
-        Error::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
-            Fault::OtherHost
-        }
-        Error::InvalidCertificate(
-            Certificate::Expired
-            | Certificate::ExpiredContext { .. }
-            | Certificate::NotValidYet
-            | Certificate::NotValidYetContext { .. },
-        ) => Fault::Expired,
+        Error::InvalidCertificate(NotValidForNameContext { .. }) => Fault::OtherHost,
+        Error::InvalidCertificate(ExpiredContext { .. } | NotValidYetContext { .. }) => Fault::Expired,
         // Also one that signed itself, as a router's or an appliance's, and one that can't be verified otherwise.
         Error::InvalidCertificate(_) => Fault::UntrustedAuthority,
         Error::PeerIncompatible(_)
