@@ -125,7 +125,9 @@ async fn swapped_tokens_are_sent_to_nobody() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     let swapped = [("DISCORD_TOKEN", wolkvox::TOKEN), ("WOLKVOX_TOKEN", discord::TOKEN)];
     let checked = check(&discord, &wolkvox, &swapped).await;
-    checked.line("FAIL  WOLKVOX_TOKEN: it is a token of Discord: if the two tokens are swapped, put each in the other's place.");
+    checked.line(
+        "FAIL  WOLKVOX_TOKEN: it is a token of Discord: if the two tokens are swapped, put each in the other's place.",
+    );
     checked.line("warn  Discord: not checked: fix what is said above first");
     checked.line("warn  Wolkvox: not checked: fix what is said above first");
     assert_eq!(checked.code, Some(1));

@@ -2,6 +2,7 @@
 //! and `FAULT_COMMANDS=n` makes it a longer one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -195,7 +196,15 @@ async fn through_every_fault_nothing_is_toggled_twice_and_nobody_is_told_a_lie()
         world.wolkvox.until("a call is in progress", |state| state.fates.is_empty()).await;
         world.bot.shut_down();
         held.notify_one();
-        world.bot.ended().await.unwrap();
+        let mut ended = pin!(world.bot.ended());
+        tokio::select! {
+            ended = &mut ended => ended.unwrap(),
+            // Ten failures in a row would outlast the time for last words.
+            () = tokio::time::sleep(Duration::from_secs(5)) => {
+                world.discord.state(|state| state.chance = None);
+                ended.await.unwrap();
+            }
+        }
 
         let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
         let mut account = Account::default();
