@@ -153,18 +153,14 @@ impl Ledger {
             None => Phase::Answering,
         };
         let number = state.last + 1;
+        command.answers = consent.map(|consent| consent.question);
         let mut entry = Entry { number, command: command.clone(), phase };
         if conflict.is_some() {
             // A question is a whole message: there is nothing to tell later.
             entry.command.callback.token = SecretString::from("");
         }
-        command.answers = consent.map(|consent| consent.question);
-        entry.command.answers = command.answers;
         let answered = command.answers.and_then(|question| state.answer(question, [None, Some(command.callback.id)]));
-        let admitted = match &answered {
-            Some(question) => self.journal.put(&[question, &entry]),
-            None => self.journal.put(&[&entry]),
-        };
+        let admitted = self.write(answered, &entry);
         state.insert(entry);
         (Ticket { number, command, admitted }, conflict)
     }
@@ -174,10 +170,7 @@ impl Ledger {
         let mut state = self.state();
         let Some(entry) = state.change(number, |entry| entry.phase = phase) else { return Write::unneeded() };
         // The file must not have the question as open where the press that answers it is sent.
-        match entry.command.answers.and_then(|question| state.question(question).cloned()) {
-            Some(question) => self.journal.put(&[&question, &entry]),
-            None => self.journal.put(&[&entry]),
-        }
+        self.write(entry.command.answers.and_then(|question| state.question(question).cloned()), &entry)
     }
 
     /// The outcome is known. What is written has to be waited for before anybody is told. Where the outcome is "done",
@@ -224,7 +217,13 @@ impl Ledger {
     /// Writes an entry. The question that it answers is open again if it was `unsent` from here.
     fn put(&self, state: &mut State, entry: &Entry, unsent: bool) -> Write {
         let question = entry.command.answers.filter(|_| unsent);
-        match question.and_then(|question| state.answer(question, [Some(entry.command.callback.id), None])) {
+        let reopened = question.and_then(|question| state.answer(question, [Some(entry.command.callback.id), None]));
+        self.write(reopened, entry)
+    }
+
+    /// Writes an entry, together with the question that it answers where that matters.
+    fn write(&self, question: Option<Entry>, entry: &Entry) -> Write {
+        match question {
             Some(question) => self.journal.put(&[&question, entry]),
             None => self.journal.put(&[entry]),
         }
