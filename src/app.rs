@@ -30,8 +30,7 @@ use crate::retry::Backoff;
 use crate::wolkvox::Wolkvox;
 
 /// The pauses between tries to reach Discord at start.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// How often the log says again what keeps it waiting for the file.
 const SAY_AGAIN: Duration = Duration::from_secs(10 * 60);
 
@@ -240,7 +239,7 @@ impl App {
             } else if absence.left().is_zero() {
                 return Err(RunError::Unreachable { after: absence.duration(), last: error });
             } else {
-                pause = pause.max(error.transient().unwrap_or_default().min(LONGEST_PAUSE)).min(absence.left());
+                pause = pause.max(error.least_pause()).min(absence.left());
                 tracing::warn!("Discord can't be reached, trying again in {:.1} s: {why}", pause.as_secs_f64());
             }
             sleep(pause).await;

@@ -17,9 +17,7 @@ use crate::reply::{self, MAX_MESSAGE};
 use crate::retry::{Backoff, retry};
 use crate::text::width;
 
-/// The longest pause that is taken, whatever is asked for: it may be lifted earlier.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// How long one message is tried for before the lines are collected anew.
 const TRY_FOR: Duration = Duration::from_secs(15 * 60);
 /// So often Discord has to say that the channel is not there or may not be written to: after outages it has said so of
@@ -93,7 +91,7 @@ async fn post_lines(rest: &Rest, channel: ChannelId, owed: &[Entry], lines: &[St
     let again = |error: &RestError| {
         refused += u32::from(is_final(error));
         let gives_up = refused >= REFUSALS || error.status() == Some(400);
-        (!gives_up).then(|| error.transient().unwrap_or_default().min(LONGEST_PAUSE))
+        (!gives_up).then(|| error.least_pause())
     };
     retry(BACKOFF, Instant::now() + TRY_FOR, || rest.post_message(channel, &message), again).await
 }

@@ -15,6 +15,9 @@ use crate::text::{one_line, plain_text, truncate};
 const INTERNAL_NETWORK_ERROR: u32 = 40333;
 /// The longest that is waited before Discord is asked again, whatever pause it asked for: it may be lifted earlier.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The same between tries of what is tried again whatever Discord says. Cloudflare, in front of Discord, asks for pauses of
+/// up to an hour and often lifts them much earlier.
+const LONGEST_PAUSE_BETWEEN_TRIES: Duration = Duration::from_secs(30);
 /// How much of Discord's words is kept, in UTF-16 units.
 const MAX_WORDS: usize = 300;
 
@@ -81,6 +84,11 @@ impl RestError {
             Self::Refused { .. } => None,
             Self::NoAnswer(_) | Self::NotDiscord(_) => Some(Duration::ZERO),
         }
+    }
+
+    /// How long to wait at least before what is tried again whatever Discord says.
+    pub fn least_pause(&self) -> Duration {
+        self.transient().unwrap_or_default().min(LONGEST_PAUSE_BETWEEN_TRIES)
     }
 
     pub fn status(&self) -> Option<u16> {

@@ -325,7 +325,7 @@ async fn until_discord_says<T, F: Future<Output = Result<T, RestError>>>(
     command: &Command,
     attempt: impl FnMut() -> F,
 ) -> Result<T, RestError> {
-    let again = |error: &RestError| Some(error.transient().unwrap_or_default().min(response::LONGEST_PAUSE));
+    let again = |error: &RestError| Some(error.least_pause());
     retry(LOOK_BACKOFF, command.received.after(context.limits.delivery), attempt, again).await
 }
 

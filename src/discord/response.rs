@@ -28,9 +28,7 @@ use crate::retry::{Backoff, retry};
 const UNKNOWN_MESSAGE: u32 = 10008;
 /// After so many times it is taken to be gone for good.
 const DELETED_FOR_GOOD: u32 = 4;
-/// Cloudflare, in front of Discord, asks for pauses of up to an hour and often lifts them much earlier.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 /// How shortly before its end the last try of a first answer begins, where a longer pause was asked for.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
@@ -134,8 +132,7 @@ pub(super) async fn deliver(context: &Context, command: &Command, reply: &Reply)
             return post_below(context, command, reply).await;
         }
         // Any other refusal may pass: Discord has called fresh tokens void, and what a message is about may change.
-        let least = error.transient().unwrap_or_default().min(LONGEST_PAUSE);
-        if !backoff.wait(least, deadline).await {
+        if !backoff.wait(error.least_pause(), deadline).await {
             return Err(error);
         }
     }
@@ -152,8 +149,7 @@ async fn post_below(context: &Context, command: &Command, reply: &Reply) -> Resu
             text = &reply.own_words;
         }
         let is_final = error.may_have_arrived() || error.code() == Some(UNKNOWN_MESSAGE);
-        let least = error.transient().unwrap_or_default().min(LONGEST_PAUSE);
-        if is_final || !backoff.wait(least, deadline).await {
+        if is_final || !backoff.wait(error.least_pause(), deadline).await {
             return Err(error);
         }
     }
