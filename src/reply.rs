@@ -21,7 +21,7 @@ pub const MAX_MESSAGE: usize = 2000;
 pub fn command_description(language: Language) -> &'static str {
     language.pick(
         "Press the MUTE button in a Wolkvox agent's application; run it again to undo",
-        "Pulsa el botón MUTE en la aplicación de un agente de Wolkvox; repítelo para deshacer",
+        "Pulsa el botón MUTE en la aplicación de un agente de Wolkvox; repite el comando para deshacer",
         "Aperta o botão MUTE no aplicativo de um agente do Wolkvox; repita para desfazer",
     )
 }
@@ -85,8 +85,8 @@ fn small_print(language: Language, agent: &Agent) -> String {
 fn done(language: Language, agent: &Agent, msg: Option<&str>, before: Option<Before>) -> String {
     let toggle = language.pick(
         "MUTE is a toggle: run the command again to undo it",
-        "MUTE alterna: repite el comando para deshacerlo",
-        "MUTE alterna: repita o comando para desfazer",
+        "MUTE es un interruptor: repite el comando para deshacerlo",
+        "MUTE é um interruptor: repita o comando para desfazer",
     );
     // Discord shows the time to each reader, as one that goes on.
     let before = before.map(|Before { by, at }| {
@@ -96,13 +96,13 @@ fn done(language: Language, agent: &Agent, msg: Option<&str>, before: Option<Bef
     let tail = ["\n", &small_print(language, agent), " · ", toggle, &before.unwrap_or_default()].concat();
     let nothing = language.pick(
         "Wolkvox reported success, without a message.",
-        "Wolkvox confirmó la operación, sin mensaje.",
-        "O Wolkvox confirmou a operação, sem mensagem.",
+        "Wolkvox confirmó que se hizo, sin dar ningún mensaje.",
+        "O Wolkvox confirmou que foi feito, sem mensagem.",
     );
     let hidden = language.pick(
         "Wolkvox reported success. Its message can't be shown here.",
-        "Wolkvox confirmó la operación. Su mensaje no se puede mostrar aquí.",
-        "O Wolkvox confirmou a operação. A mensagem não pode ser mostrada aqui.",
+        "Wolkvox confirmó que se hizo. Su mensaje no se puede mostrar aquí.",
+        "O Wolkvox confirmou que foi feito. A mensagem não pode ser mostrada aqui.",
     );
     match msg {
         Some(msg) => said("", msg, nothing, &tail),
@@ -143,11 +143,9 @@ fn hint(language: Language, reason: Refusal) -> &'static str {
              Wolkvox Manager e o coloque em `WOLKVOX_TOKEN`.",
         ),
         Refusal::DailyLimit => language.pick(
-            "Today's limit of API requests is spent. Use Wolkvox itself until tomorrow, and tell your administrator.",
-            "Se agotó el límite de peticiones a la API de hoy. Usa Wolkvox directamente hasta mañana y avisa a tu \
-             administrador.",
-            "O limite de solicitações à API de hoje se esgotou. Use o próprio Wolkvox até amanhã e avise o \
-             administrador.",
+            "Today's API requests are used up. Use Wolkvox itself until tomorrow, and tell your administrator.",
+            "Se agotaron las peticiones a la API de hoy. Usa Wolkvox directamente hasta mañana y avisa a tu administrador.",
+            "As solicitações à API de hoje se esgotaram. Use o próprio Wolkvox até amanhã e avise o administrador.",
         ),
         Refusal::TokenBusy => language.pick(
             "The token is busy with other requests. Try again in a moment.",
@@ -157,10 +155,10 @@ fn hint(language: Language, reason: Refusal) -> &'static str {
         Refusal::Maintenance => language.pick(
             "The Wolkvox server may be in maintenance. Try again in a few minutes; if it stays like this, tell \
              your administrator.",
-            "El servidor de Wolkvox puede estar en mantenimiento. Inténtalo en unos minutos; si continúa, avisa a \
-             tu administrador.",
-            "O servidor do Wolkvox pode estar em manutenção. Tente em alguns minutos; se continuar, avise o \
-             administrador.",
+            "Puede que el servidor de Wolkvox esté en mantenimiento. Inténtalo de nuevo en unos minutos; si sigue igual, \
+             avisa a tu administrador.",
+            "O servidor do Wolkvox pode estar em manutenção. Tente novamente em alguns minutos; se continuar assim, avise \
+             o administrador.",
         ),
         Refusal::Other => language.pick(
             "Check the agent's number. If it is right, tell your administrator.",
@@ -174,35 +172,35 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
     match why {
         NotSent::NoConnection => language.pick(
             "**Not sent:** there is no connection to Wolkvox. Nothing has changed, and it is safe to try again.",
-            "**No se envió:** no hay conexión con Wolkvox. Nada ha cambiado y puedes intentarlo de nuevo.",
+            "**No se envió:** no hay conexión con Wolkvox. No cambió nada y puedes intentarlo de nuevo.",
             "**Não foi enviado:** sem conexão com o Wolkvox. Nada mudou, e você pode tentar novamente.",
         ),
         NotSent::Restarting => language.pick(
             "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.",
-            "**No se envió:** el bot se está reiniciando. Nada ha cambiado; inténtalo de nuevo en un momento.",
+            "**No se envió:** el bot se está reiniciando. No cambió nada; inténtalo de nuevo en un momento.",
             "**Não foi enviado:** o bot está reiniciando. Nada mudou; tente novamente em instantes.",
         ),
         NotSent::Restarted => language.pick(
             "**Not sent:** the bot was restarted. Nothing has changed; try again.",
-            "**No se envió:** el bot se reinició. Nada ha cambiado; inténtalo de nuevo.",
+            "**No se envió:** el bot se reinició. No cambió nada; inténtalo de nuevo.",
             "**Não foi enviado:** o bot foi reiniciado. Nada mudou; tente novamente.",
         ),
         NotSent::NotRecorded => language.pick(
             "**Not sent:** the bot can't write its state file. Nothing has changed; try again, and tell your administrator.",
-            "**No se envió:** el bot no puede escribir su archivo de estado. Nada ha cambiado; inténtalo de nuevo y \
+            "**No se envió:** el bot no puede escribir su archivo de estado. No cambió nada; inténtalo de nuevo y \
              avisa a tu administrador.",
-            "**Não foi enviado:** o bot não consegue gravar o seu arquivo de estado. Nada mudou; tente novamente e avise o \
+            "**Não foi enviado:** o bot não consegue gravar o arquivo de estado. Nada mudou; tente novamente e avise o \
              administrador.",
         ),
         NotSent::WaitedTooLong => language.pick(
             "**Not sent:** its turn came too late. Nothing has changed; try again if it still matters.",
-            "**No se envió:** su turno llegó demasiado tarde. Nada ha cambiado; inténtalo de nuevo si aún hace falta.",
-            "**Não foi enviado:** a sua vez chegou tarde demais. Nada mudou; tente novamente se ainda for necessário.",
+            "**No se envió:** el turno del comando llegó demasiado tarde. No cambió nada; inténtalo de nuevo si aún hace falta.",
+            "**Não foi enviado:** a vez do comando chegou tarde demais. Nada mudou; tente novamente se ainda for necessário.",
         ),
         NotSent::Fault => language.pick(
             "**Not sent:** something broke in the bot. Nothing has changed, and it is safe to try again. If it \
              happens again, tell your administrator.",
-            "**No se envió:** algo falló en el bot. Nada ha cambiado y puedes intentarlo de nuevo. Si se repite, \
+            "**No se envió:** algo falló en el bot. No cambió nada y puedes intentarlo de nuevo. Si se repite, \
              avisa a tu administrador.",
             "**Não foi enviado:** algo falhou no bot. Nada mudou, e você pode tentar novamente. Se acontecer de \
              novo, avise o administrador.",
@@ -215,8 +213,8 @@ pub fn unconfirmed(language: Language, agent: &Agent) -> String {
     let why = language.pick(
         "Discord did not confirm the command, and another copy of the bot may have it. Look at the agent's MUTE button \
          before you try again.",
-        "Discord no confirmó el comando y otra copia del bot puede tenerlo. Mira el botón MUTE del agente antes de \
-         intentarlo de nuevo.",
+        "Discord no confirmó el comando, y puede que lo tenga otra copia del bot. Mira el botón MUTE del agente antes \
+         de intentarlo de nuevo.",
         "o Discord não confirmou o comando, e outra cópia do bot pode estar com ele. Veja o botão MUTE do agente antes \
          de tentar novamente.",
     );
@@ -228,8 +226,8 @@ pub fn interrupted(language: Language, agent: &Agent) -> String {
     let why = language.pick(
         "the bot was interrupted, and another copy of the bot may have the command. Look at the agent's MUTE button \
          before you try again.",
-        "el bot se interrumpió y otra copia del bot puede tener el comando. Mira el botón MUTE del agente antes de \
-         intentarlo de nuevo.",
+        "el bot se interrumpió, y puede que otra copia del bot tenga el comando. Mira el botón MUTE del agente antes \
+         de intentarlo de nuevo.",
         "o bot foi interrompido, e outra cópia do bot pode estar com o comando. Veja o botão MUTE do agente antes de \
          tentar novamente.",
     );
@@ -254,7 +252,7 @@ fn unknown(language: Language, why: Unknown) -> String {
         ),
         Unknown::ConnectionLost => language.pick(
             "**Unknown:** the connection to Wolkvox broke before its answer came.",
-            "**Resultado desconocido:** la conexión con Wolkvox se cortó antes de recibir la respuesta.",
+            "**Resultado desconocido:** la conexión con Wolkvox se cortó antes de que llegara la respuesta.",
             "**Resultado desconhecido:** a conexão com o Wolkvox caiu antes da resposta.",
         ),
         Unknown::Unreadable { .. } => language.pick(
@@ -275,7 +273,7 @@ fn unknown(language: Language, why: Unknown) -> String {
     };
     let remedy = language.pick(
         "The microphone may have changed: look at the agent's MUTE button before you try again.",
-        "El micrófono puede haber cambiado: mira el botón MUTE del agente antes de intentarlo de nuevo.",
+        "Puede que el micrófono haya cambiado: mira el botón MUTE del agente antes de intentarlo de nuevo.",
         "O microfone pode ter mudado: veja o botão MUTE do agente antes de tentar novamente.",
     );
     format!("{what} {remedy}")
@@ -290,7 +288,7 @@ pub fn denied(language: Language, denial: Denial) -> &'static str {
         ),
         Denial::NoRole => language.pick(
             "You don't have a role that may use this command. Nothing was sent. Ask your administrator for access.",
-            "No tienes un rol que permita usar este comando. No se envió nada. Pide acceso a tu administrador.",
+            "Ninguno de tus roles permite usar este comando. No se envió nada. Pide acceso a tu administrador.",
             "Você não tem um cargo que permita usar este comando. Nada foi enviado. Peça acesso ao administrador.",
         ),
     }
@@ -308,9 +306,9 @@ pub fn invalid_agent(language: Language) -> String {
 /// What was typed names no agent beyond doubt; these fit.
 pub fn several_agents(language: Language, agents: &[(AgentId, Option<Name>)]) -> String {
     let head = language.pick(
-        "**Not sent:** that is no agent's full name. These fit; run the command again with the number:",
-        "**No se envió:** ese no es el nombre completo de un agente. Estos coinciden; repite el comando con el número:",
-        "**Não foi enviado:** esse não é o nome completo de um agente. Estes combinam; repita o comando com o número:",
+        "**Not sent:** it is not clear which agent that is. These fit; run the command again with the number:",
+        "**No se envió:** no está claro qué agente es. Estos coinciden; repite el comando con el número:",
+        "**Não foi enviado:** não está claro qual é o agente. Estes correspondem; repita o comando com o número:",
     );
     let line = |(id, name): &(AgentId, Option<Name>)| {
         let name = name.as_ref().map(|name| escape(name.as_str(), MAX_MESSAGE)).unwrap_or_default();
@@ -327,7 +325,7 @@ pub fn no_agent(language: Language) -> String {
              suggestions, or type the number."
         ),
         format!(
-            "**No se envió:** ningún agente tiene ese nombre, y no es un número de {min} a {max}. Elige una de las \
+            "**No se envió:** ningún agente tiene ese nombre, y tampoco es un número de {min} a {max}. Elige una de las \
              sugerencias o escribe el número."
         ),
         format!(
@@ -341,8 +339,8 @@ pub fn no_names_yet(language: Language) -> String {
     language
         .pick(
             "**Not sent:** the agents' names are not known yet. Type the number, or try again in a moment.",
-            "**No se envió:** aún no se conocen los nombres de los agentes. Escribe el número o inténtalo en un momento.",
-            "**Não foi enviado:** os nomes dos agentes ainda não são conhecidos. Digite o número ou tente em instantes.",
+            "**No se envió:** aún no se conocen los nombres de los agentes. Escribe el número o inténtalo de nuevo en un momento.",
+            "**Não foi enviado:** os nomes dos agentes ainda não são conhecidos. Digite o número ou tente novamente em instantes.",
         )
         .to_owned()
 }
@@ -352,24 +350,24 @@ pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String
     let (by, ago) = (conflict.by, seconds(language, conflict.ago));
     let asked = language.pick(
         format!("**Not sent:** <@{by}> asked to toggle the microphone of agent {agent} {ago} ago, and "),
-        format!("**No se envió:** <@{by}> pidió alternar el micrófono del agente {agent} hace {ago} y "),
-        format!("**Não foi enviado:** <@{by}> pediu para alternar o microfone do agente {agent} há {ago}, e "),
+        format!("**No se envió:** <@{by}> pidió pulsar MUTE para el agente {agent} hace {ago} y "),
+        format!("**Não foi enviado:** <@{by}> pediu para apertar MUTE para o agente {agent} há {ago}, e "),
     );
     match conflict.standing {
         Standing::InProgress => {
             asked
                 + language.pick(
                     "that is still in progress. Going on would reverse it.",
-                    "aún está en curso. Continuar lo revertiría.",
-                    "isso ainda está em andamento. Continuar reverteria a ação.",
+                    "aún está en curso. Si continúas, lo deshaces.",
+                    "isso ainda está em andamento. Se continuar, você desfaz isso.",
                 )
         }
         Standing::Perhaps => {
             asked
                 + language.pick(
                     "it is not known whether that was done. Look at the agent's MUTE button: going on may reverse it.",
-                    "no se sabe si se hizo. Mira el botón MUTE del agente: continuar podría revertirlo.",
-                    "não se sabe se foi feito. Veja o botão MUTE do agente: continuar poderia reverter a ação.",
+                    "no se sabe si se hizo. Mira el botón MUTE del agente: si continúas, podrías deshacerlo.",
+                    "não se sabe se foi feito. Veja o botão MUTE do agente: se continuar, você pode desfazer isso.",
                 )
         }
         Standing::Done => language.pick(
@@ -377,11 +375,11 @@ pub fn guarded(language: Language, agent: &Agent, conflict: &Conflict) -> String
                 "**Not sent:** <@{by}> toggled the microphone of agent {agent} {ago} ago. Going on would reverse that."
             ),
             format!(
-                "**No se envió:** <@{by}> alternó el micrófono del agente {agent} hace {ago}. Continuar lo revertiría."
+                "**No se envió:** <@{by}> pulsó MUTE para el agente {agent} hace {ago}. Si continúas, lo deshaces."
             ),
             format!(
-                "**Não foi enviado:** <@{by}> alternou o microfone do agente {agent} há {ago}. Continuar reverteria a \
-                 ação."
+                "**Não foi enviado:** <@{by}> apertou MUTE para o agente {agent} há {ago}. Se continuar, você \
+                 desfaz isso."
             ),
         ),
     }
@@ -396,7 +394,7 @@ fn seconds(language: Language, ago: Duration) -> String {
 
 /// The button under that question.
 pub fn go_on(language: Language) -> &'static str {
-    language.pick("Toggle anyway", "Alternar de todos modos", "Alternar mesmo assim")
+    language.pick("Toggle anyway", "Pulsar MUTE de todos modos", "Apertar MUTE mesmo assim")
 }
 
 /// A press of that button that does nothing.
@@ -404,18 +402,18 @@ pub fn stale(language: Language, why: Stale) -> &'static str {
     match why {
         Stale::Used => language.pick(
             "This button was used already. Nothing more was sent. To toggle again, run the command again.",
-            "Este botón ya se usó. No se envió nada más. Para alternar de nuevo, repite el comando.",
-            "Este botão já foi usado. Nada mais foi enviado. Para alternar de novo, repita o comando.",
+            "Este botón ya se usó. No se envió nada más. Para pulsar MUTE de nuevo, repite el comando.",
+            "Este botão já foi usado. Nada mais foi enviado. Para apertar MUTE de novo, repita o comando.",
         ),
         Stale::Late => language.pick(
             "This button has expired. Nothing was sent. Run the command again.",
             "Este botón ya venció. No se envió nada. Repite el comando.",
-            "Este botão expirou. Nada foi enviado. Repita o comando.",
+            "Este botão já expirou. Nada foi enviado. Repita o comando.",
         ),
         Stale::NotYours => language.pick(
             "Somebody else was asked. Nothing was sent. Run the command yourself.",
-            "La pregunta era para otra persona. No se envió nada. Usa el comando tú mismo.",
-            "A pergunta era para outra pessoa. Nada foi enviado. Use você o comando.",
+            "La pregunta era para otra persona. No se envió nada. Ejecuta el comando por tu cuenta.",
+            "A pergunta era para outra pessoa. Nada foi enviado. Execute o comando por conta própria.",
         ),
         Stale::Unasked => language.pick(
             "The bot was restarted since it asked. Nothing was sent. Run the command again.",

@@ -141,20 +141,20 @@ async fn everybody_is_answered_in_their_own_language() {
         for (locale, small_print, refusal, question, button) in [
             ("en-GB", "-# Agent ", "You don't have a role", " toggled the microphone of agent ", "Toggle anyway"),
             ("fr", "-# Agent ", "You don't have a role", " toggled the microphone of agent ", "Toggle anyway"),
-            ("es-ES", "-# Agente ", "No tienes un rol", " alternó el micrófono del agente ", "Alternar de todos modos"),
+            ("es-ES", "-# Agente ", "Ninguno de tus roles", " pulsó MUTE para el agente ", "Pulsar MUTE de todos modos"),
             (
                 "es-419",
                 "-# Agente ",
-                "No tienes un rol",
-                " alternó el micrófono del agente ",
-                "Alternar de todos modos",
+                "Ninguno de tus roles",
+                " pulsó MUTE para el agente ",
+                "Pulsar MUTE de todos modos",
             ),
             (
                 "pt-BR",
                 "-# Agente ",
                 "Você não tem um cargo",
-                " alternou o microfone do agente ",
-                "Alternar mesmo assim",
+                " apertou MUTE para o agente ",
+                "Apertar MUTE mesmo assim",
             ),
         ] {
             let speaking = |actor: Actor| Actor { locale, ..actor };
