@@ -27,6 +27,7 @@ use crate::journal::{self, Journal, OpenError, Taken};
 use crate::ledger::Ledger;
 use crate::net::{Tls, error_chain};
 use crate::retry::Backoff;
+use crate::token::Token;
 use crate::wolkvox::Wolkvox;
 
 /// The pauses between tries to reach Discord at start.
@@ -145,6 +146,7 @@ impl App {
             let (rest, ledger) = (self.rest.clone(), ledger.clone());
             AbortOnDropHandle::new(tokio::spawn(async move { audit_channel::post(&rest, &ledger, channel).await }))
         });
+        let _watching = AbortOnDropHandle::new(tokio::spawn(self.watch_the_token(&stop)));
         let handler = Handler::new(context, tasks.clone());
         let tell = |ready| self.enter(if ready { State::Ready } else { State::Reconnecting });
         let token = &self.config.discord.token;
@@ -193,6 +195,17 @@ impl App {
             stop: stop.clone(),
             end: CancellationToken::new(),
         })
+    }
+
+    fn watch_the_token(&self, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
+        let Self { config, rest, wolkvox, .. } = self;
+        let (rest, wolkvox, stop) = (rest.clone(), wolkvox.clone(), stop.clone());
+        let (guild, audit_channel) = (config.allowlist.guild(), config.audit_channel);
+        let limits = config.limits;
+        async move {
+            let token = Token { wolkvox: &wolkvox, rest: &rest, guild, audit_channel, limits };
+            stop.run_until_cancelled(token.watch()).await;
+        }
     }
 
     fn enter(&self, next: State) {

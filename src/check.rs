@@ -11,7 +11,7 @@ use crate::journal::{self, Status};
 use crate::language::{Language, Localized};
 use crate::net::{BaseUrl, Proxy, Tls};
 use crate::telemetry::OneLine;
-use crate::wolkvox::Wolkvox;
+use crate::wolkvox::{Patience, Wolkvox};
 
 /// In English and in Spanish.
 type Pair = [&'static str; 2];
@@ -143,7 +143,9 @@ pub async fn check(draft: Draft, mut report: Report<'_>) -> io::Result<bool> {
         _ => report.unchecked(AUDIT_CHANNEL)?,
     }
     match draft.wolkvox.as_ref().map(|settings| (settings.base.host(), Wolkvox::new(settings, &tls))) {
-        Some((host, Ok(client))) => wolkvox::report(client.token_info().await, &host, reached, &mut report)?,
+        Some((host, Ok(client))) => {
+            wolkvox::report(client.token_info(Patience::OF_A_PERSON).await, &host, reached, &mut report)?
+        }
         Some((_, Err(error))) => report.error(WOLKVOX, &error, &[])?,
         None => report.unchecked(WOLKVOX)?,
     }

@@ -39,4 +39,5 @@ pub mod retry;
 pub mod systemd;
 pub mod telemetry;
 pub mod text;
+pub mod token;
 pub mod wolkvox;

@@ -33,6 +33,13 @@ pub struct Limits {
     pub handing_over: Duration,
     /// How old the copy of the agent directory may get. Wolkvox wants listings at most every 5 min.
     pub directory: Duration,
+    /// How long after the start Wolkvox is asked whether it accepts the token: until then, a call of a process that was
+    /// killed may be in progress.
+    pub token_first: Duration,
+    /// How long after an answer it is asked again. Each time costs one of the day's API requests.
+    pub token_again: Duration,
+    /// The same where the answer did not say.
+    pub token_unanswered: Duration,
 }
 
 impl Default for Limits {
@@ -50,6 +57,9 @@ impl Default for Limits {
             last_words: Duration::from_secs(20),
             handing_over: Duration::from_secs(3),
             directory: Duration::from_secs(5 * 60),
+            token_first: Duration::from_secs(60),
+            token_again: Duration::from_secs(24 * 60 * 60),
+            token_unanswered: Duration::from_secs(60 * 60),
         }
     }
 }

@@ -46,3 +46,4 @@ mod support;
 mod systemd;
 mod text;
 mod tls;
+mod token;

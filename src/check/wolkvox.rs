@@ -92,8 +92,7 @@ fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()
 
 /// What is left of today's calls, in English and in Spanish.
 fn quota(info: TokenInfo) -> [String; 2] {
-    let left = info.left_today.or_else(|| info.limit?.checked_sub(info.used_today?));
-    match (left, info.limit) {
+    match (info.left(), info.limit) {
         (Some(left), Some(limit)) => {
             [format!(", {left} of {limit} requests left today"), format!(", quedan {left} de {limit} peticiones hoy")]
         }

@@ -1,5 +1,5 @@
 //! The audit channel: one line for every toggle that was done or may have been, in order. The ledger has the lines that
-//! are owed, so a stop, a kill or a pause that Discord asks for loses none.
+//! are owed, so a stop, a kill or a pause that Discord asks for loses none. Beside them it gets notices.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::error::RestError;
 use super::rest::Rest;
+use crate::clock::Moment;
 use crate::command::{Command, Entry, Phase};
 use crate::ledger::Ledger;
 use crate::net::error_chain;
@@ -77,12 +78,24 @@ fn fitting(lines: &[String]) -> usize {
     lines.iter().take_while(fits).count().max(1)
 }
 
+/// Posts something else than a toggle.
+///
+/// # Errors
+/// When Discord did not take it within 15 min, or never will.
+pub async fn post_notice(rest: &Rest, channel: ChannelId, text: &str) -> Result<(), RestError> {
+    send(rest, channel, text, format!("notice-{}", Moment::now().unix_seconds())).await
+}
+
 async fn post_lines(rest: &Rest, channel: ChannelId, owed: &[Entry], lines: &[String]) -> Result<(), RestError> {
-    // Discord makes one message of what comes twice with the same nonce: so it may be sent again. A message with fewer
-    // lines is another one.
+    // A message with fewer lines is another one.
     let nonce = owed.first().map(|first| format!("{}-{}", first.command.callback.id, lines.len())).unwrap_or_default();
+    send(rest, channel, &lines.join("\n"), nonce).await
+}
+
+/// Discord makes one message of what comes twice with the same nonce: so it may be sent again.
+async fn send(rest: &Rest, channel: ChannelId, text: &str, nonce: String) -> Result<(), RestError> {
     let message = CreateMessage::new()
-        .content(lines.join("\n"))
+        .content(text)
         .allowed_mentions(CreateAllowedMentions::new())
         .flags(MessageFlags::SUPPRESS_EMBEDS)
         .nonce(Nonce::String(nonce))

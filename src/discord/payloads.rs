@@ -5,6 +5,8 @@ use serenity::model::Permissions;
 use serenity::model::channel::{ChannelType, PermissionOverwrite};
 use serenity::model::id::{ApplicationId, ChannelId, CommandId, GuildId, MessageId, RoleId, UserId};
 
+use crate::language::Language;
+
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct SessionStartLimit {
     /// How many IDENTIFYs are left; past them Discord resets the bot's token.
@@ -75,6 +77,9 @@ pub struct Guild {
     /// May do everything in it.
     pub owner_id: UserId,
     pub roles: Vec<Role>,
+    /// The language of what everybody reads there.
+    #[serde(default)]
+    pub preferred_locale: Language,
 }
 
 #[derive(Clone, Debug, Deserialize)]

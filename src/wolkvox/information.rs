@@ -29,9 +29,17 @@ struct Budget {
 
 /// Of all agents. Wolkvox documents up to 60,000 rows, which are a quarter of these bytes.
 const AGENTS: Budget = Budget { head: Duration::from_secs(5), whole: Duration::from_secs(20), bytes: 64 * 1024 * 1024 };
-/// Of the token, for `check`: a person waits for it, and no toggle.
-const TOKEN_INFO: Budget =
-    Budget { head: Duration::from_secs(15), whole: Duration::from_secs(15), bytes: MAX_ANSWER_BYTES };
+
+/// How long an answer about the token is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience(Duration);
+
+impl Patience {
+    /// For `check`: a person waits for it, and no toggle.
+    pub const OF_A_PERSON: Self = Self(Duration::from_secs(15));
+    /// For a bot that serves, as with the agents.
+    pub const BEHIND_TOGGLES: Self = Self(AGENTS.head);
+}
 
 /// An agent as Wolkvox lists it. The national identity number that comes along is not even decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +58,13 @@ pub struct TokenInfo {
     pub used_today: Option<u64>,
     /// Uses left today (`available_consumption_options`).
     pub left_today: Option<u64>,
+}
+
+impl TokenInfo {
+    /// Uses left today, told or worked out.
+    pub fn left(&self) -> Option<u64> {
+        self.left_today.or_else(|| self.limit?.checked_sub(self.used_today?))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +112,9 @@ impl Wolkvox {
     ///
     /// # Errors
     /// When there is no answer, a refusal, or one that can't be read.
-    pub async fn token_info(&self) -> Result<TokenInfo, InformationError> {
-        let (status, body) = self.get("token_info", TOKEN_INFO).await?;
+    pub async fn token_info(&self, Patience(limit): Patience) -> Result<TokenInfo, InformationError> {
+        let budget = Budget { head: limit, whole: limit, bytes: MAX_ANSWER_BYTES };
+        let (status, body) = self.get("token_info", budget).await?;
         let object = object(status, &body)?;
         let row = rows(status, &object)?.first().and_then(|row| serde_json::from_str(row.get()).ok());
         let row: Value = row.unwrap_or_default();

@@ -17,7 +17,7 @@ use reqwest::{Client, Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
-pub use information::{AgentRow, InformationError, TokenInfo};
+pub use information::{AgentRow, InformationError, Patience, TokenInfo};
 pub use mute::{CallReport, QueuedCall, Turn};
 
 use crate::language::Localized;

@@ -70,6 +70,8 @@ pub struct State {
     pub listings: usize,
     pub agents: Option<Answer>,
     pub token_info: Option<Answer>,
+    /// How often the token was asked about.
+    pub token_questions: usize,
     pub violations: Vec<String>,
 }
 
@@ -227,6 +229,8 @@ impl Wolkvox {
     }
 
     async fn answer(&self, request: Request) -> Answer {
+        let asks_about_the_token = request.query == "api=token_info";
+        self.state(|state| state.token_questions += usize::from(asks_about_the_token));
         match request.header("wolkvox-token") {
             None => {
                 self.state(|state| state.violations.push("no wolkvox-token".to_owned()));
