@@ -24,13 +24,13 @@ impl Allowlist {
     /// When nobody could use the command, or everybody.
     pub fn new(guild: GuildId, mut roles: Vec<RoleId>) -> Result<Self, Both> {
         if roles.is_empty() {
-            return Err(both("it names no role", "no nombra ningún rol"));
+            return Err(both("it has no role", "no tiene ningún rol"));
         }
         // Discord gives the `@everyone` role the guild's own id.
         if roles.iter().any(|role| role.get() == guild.get()) {
             return Err(both(
-                "it names the id in DISCORD_GUILD_ID, the server's own, which is the role of everyone",
-                "nombra el ID que está en DISCORD_GUILD_ID, el del propio servidor, que es el rol de todos",
+                "it has the server's own id, as in DISCORD_GUILD_ID: that is the role of everyone",
+                "tiene el ID del propio servidor, como en DISCORD_GUILD_ID: ese es el rol de todos",
             ));
         }
         roles.sort_unstable();

@@ -224,7 +224,7 @@ impl App {
         tracing::info!(bot = application.name, "signed in to Discord");
         if application.sends_commands_elsewhere() {
             tracing::error!(
-                "no command will come in, since the application has them sent to another address: open \
+                "no command will come in, because the application sends them to another address: open \
                  https://discord.com/developers/applications, your application, \"General Information\", and empty \
                  \"Interactions Endpoint URL\""
             );

@@ -104,7 +104,7 @@ impl<'a> Report<'a> {
     }
 
     fn unchecked(&mut self, what: Pair) -> io::Result<()> {
-        self.warn(what, "not checked: fix what is said above first", "sin revisar: corrige antes lo dicho arriba")
+        self.warn(what, "not checked: fix what is said above first", "sin revisar: corrige primero lo anterior")
     }
 }
 
@@ -179,14 +179,14 @@ fn settings(draft: &Draft, report: &mut Report<'_>) -> io::Result<()> {
 fn proxy(service: &str, base: &BaseUrl, proxy: Option<&Proxy>, report: &mut Report<'_>) -> io::Result<()> {
     let (english, spanish) = match proxy {
         None => return Ok(()),
-        Some(proxy) if proxy.serves(base) => (format!("through {proxy}"), format!("por {proxy}")),
+        Some(proxy) if proxy.serves(base) => (format!("through {proxy}"), format!("a través de {proxy}")),
         Some(_) => (
             "directly, because of NO_PROXY or an http address".to_owned(),
-            "directamente, por NO_PROXY o una dirección http".to_owned(),
+            "directamente, por NO_PROXY o porque su dirección es http".to_owned(),
         ),
     };
     let english = format!("{service} is reached {english}");
-    report.ok(["Proxy"; 2], english, format!("se llega a {service} {spanish}"))
+    report.ok(["Proxy"; 2], english, format!("el bot llega a {service} {spanish}"))
 }
 
 /// The file that outlives the process. It is not made if it is not there yet.
@@ -196,8 +196,8 @@ fn state_file(draft: &Draft, report: &mut Report<'_>) -> io::Result<()> {
         Some(None) => {
             return report.ok(
                 STATE_FILE,
-                "off (STATE_FILE), so what was promised is lost if the bot is killed",
-                "off (STATE_FILE), así que lo prometido se pierde si el bot se cae",
+                "off (STATE_FILE): if the bot is killed, nobody is told the outcome of the commands in progress",
+                "off (STATE_FILE): si el bot se cae, nadie se entera del resultado de los comandos en curso",
             );
         }
         Some(Some(path)) => path,
@@ -211,8 +211,8 @@ fn state_file(draft: &Draft, report: &mut Report<'_>) -> io::Result<()> {
         ),
         Ok(Status::InUse) => report.ok(
             STATE_FILE,
-            format!("{shown} is in use by another process, as by a bot that runs"),
-            format!("otro proceso está usando {shown}, como un bot en marcha"),
+            format!("{shown} is in use by another process, such as a running bot"),
+            format!("otro proceso usa {shown}, por ejemplo un bot en marcha"),
         ),
         Err(error) => report.error(["State file: STATE_FILE", "Archivo de estado: STATE_FILE"], &error, &[]),
     }

@@ -102,10 +102,10 @@ impl Draft {
         let strays = reader.value("WOLKVOX_TOKEN").is_some_and(|token| values::is_discord_token(&token));
         let is_safe = |token: &String| !strays || values::is_discord_token(token);
         let discord_token = reader.get("DISCORD_TOKEN", values::discord_token).filter(is_safe);
-        let wolkvox_token = reader.get("WOLKVOX_TOKEN", values::wolkvox_token);
         let guild = reader.get("DISCORD_GUILD_ID", values::guild);
         let allowlist = allowlist(&mut reader, guild);
         let server = server(&mut reader);
+        let wolkvox_token = reader.get("WOLKVOX_TOKEN", values::wolkvox_token);
         let timeout = reader.get("WOLKVOX_TIMEOUT_SECS", values::seconds(1..=120));
         let toggle_guard = reader.get("TOGGLE_GUARD_SECS", values::seconds(0..=600));
         let visibilities = [("public", discord::Visibility::Public), ("private", discord::Visibility::Private)];
@@ -115,9 +115,9 @@ impl Draft {
         let agent_directory = reader.get("AGENT_DIRECTORY", values::choice([("on", true), ("off", false)]));
         let log_format = reader.get("LOG_FORMAT", values::choice([("text", Format::Text), ("json", Format::Json)]));
         let log_filter = reader.get("RUST_LOG", str::parse);
-        let discord_api = reader.get("DISCORD_API_URL", values::base_url);
         let except = reader.value("NO_PROXY").unwrap_or_default();
         let proxy = reader.optional("HTTPS_PROXY", |value| values::proxy(value, &except));
+        let discord_api = reader.get("DISCORD_API_URL", values::base_url);
         let of_server = server.and_then(|code| values::base_url(&format!("https://wv{code}.wolkvox.com")).ok());
         let wolkvox_api = reader.optional("WOLKVOX_API_URL", values::base_url).and_then(|own| own.or(of_server));
         let discord = discord_api.zip(discord_token.map(SecretString::from)).zip(proxy.clone());
@@ -172,7 +172,7 @@ fn server(reader: &mut Reader<'_>) -> Option<String> {
     let written = reader.value("WOLKVOX_SERVER").unwrap_or_default();
     if written.len() < 4 && code.bytes().all(|byte| byte.is_ascii_digit()) {
         let problem =
-            both(format!("perhaps {code:0>4} is meant, not {code}"), format!("quizás es {code:0>4}, no {code}"));
+            both(format!("perhaps {code:0>4} is meant, not {code}"), format!("quizás debe ser {code:0>4} y no {code}"));
         let remedy = both(
             "Copy it with its zeros from Manager's address; in YAML, between quotation marks",
             "Cópialo con sus ceros de la dirección de Manager; en YAML, entre comillas",

@@ -3,6 +3,7 @@
 //! An error's `Display` is English, which the log is written in too; its Spanish stands beside it, in [`Localized`].
 
 use std::fmt::Display;
+use std::io::{self, ErrorKind};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,5 +89,21 @@ pub trait Localized: Display {
 
     fn in_language(&self, language: Language) -> String {
         language.pick_for_operator(Self::to_string as fn(&Self) -> String, Self::spanish)(self)
+    }
+}
+
+/// The kinds that an administrator meets. The others stay in the system's own words.
+impl Localized for io::Error {
+    fn spanish(&self) -> String {
+        match self.kind() {
+            ErrorKind::NotFound => "no existe".to_owned(),
+            ErrorKind::PermissionDenied => "permiso denegado".to_owned(),
+            ErrorKind::IsADirectory => "es una carpeta".to_owned(),
+            ErrorKind::NotADirectory => "una parte de la ruta no es una carpeta".to_owned(),
+            ErrorKind::InvalidData => "no es texto UTF-8".to_owned(),
+            ErrorKind::ReadOnlyFilesystem => "el disco es de solo lectura".to_owned(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "no hay espacio en el disco".to_owned(),
+            _ => self.to_string(),
+        }
     }
 }

@@ -31,7 +31,7 @@ Options: -h, --help         show this
          -V, --version      show the version
 
 It is configured with environment variables, or with a file .env in the working directory:
-copy .env.example to .env and fill it in. README.md describes every variable.";
+copy .env.example to .env and fill it in. README.md explains every variable.";
 const HELP_IN_SPANISH: &str = "\
 wolkvox-bot: /mute agent_id para Discord, que pulsa el botón MUTE en la aplicación de un agente de Wolkvox
 
@@ -42,7 +42,7 @@ Opciones: -h, --help         muestra esto
           -V, --version      muestra la versión
 
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
-copia .env.example como .env y llénalo. La guía .github/README.es.md describe cada variable.";
+copia .env.example como .env y llénalo. La guía .github/README.es.md explica cada variable.";
 
 /// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can fix: systemd's
 /// `RestartPreventExitStatus=2` then does not start the bot again.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         ["-V" | "--version"] => print(concat!("wolkvox-bot ", env!("CARGO_PKG_VERSION"))),
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
             let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
-            let try_this = language().pick_for_operator("Try", "Prueba");
+            let try_this = language().pick_for_operator("Try", "Prueba con");
             complain(&format!("wolkvox-bot: {what} {unknown:?}. {try_this}: wolkvox-bot --help"));
             ExitCode::from(UNUSABLE)
         }
@@ -183,7 +183,9 @@ fn is_not_written(error: &io::Error) -> ExitCode {
 }
 
 fn fail(english: &str, spanish: &str, error: &io::Error) -> ExitCode {
-    complain(&format!("wolkvox-bot: {}: {error}", language().pick_for_operator(english, spanish)));
+    let language = language();
+    let what = language.pick_for_operator(english, spanish);
+    complain(&format!("wolkvox-bot: {what}: {}", error.in_language(language)));
     ExitCode::FAILURE
 }
 
@@ -218,8 +220,8 @@ impl Drop for Log {
         let dropped = self.dropped.dropped_lines();
         if dropped > 0 {
             complain(&self.language.pick_for_operator(
-                format!("wolkvox-bot: {dropped} lines of the log were dropped, since nobody read it in time"),
-                format!("wolkvox-bot: se descartaron {dropped} líneas del registro, porque nadie lo leyó a tiempo"),
+                format!("wolkvox-bot: {dropped} lines of the log were lost, because nobody read it in time"),
+                format!("wolkvox-bot: se perdieron {dropped} líneas del log, porque nadie lo leyó a tiempo"),
             ));
         }
     }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn tell(socket: &OsStr, mut state: watch::Receiver<State>) {
     let socket = match connect(socket) {
         Ok(socket) => socket,
-        Err(error) => return tracing::warn!("the service manager can't be told anything (NOTIFY_SOCKET): {error}"),
+        Err(error) => return tracing::warn!("systemd can't be told the state of the bot (NOTIFY_SOCKET): {error}"),
     };
     let _ = socket.send(b"STATUS=Connecting to Discord").await;
     if let Ok(Err(_)) = timeout(PATIENCE, state.changed()).await {

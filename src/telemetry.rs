@@ -38,7 +38,7 @@ impl FromStr for Filter {
     type Err = Both;
 
     fn from_str(text: &str) -> Result<Self, Both> {
-        let invalid = || both("it is not a log filter", "no es un filtro de registro");
+        let invalid = || both("it is not a log filter", "no es un filtro de log");
         let mut targets = Targets::new();
         for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
             // A lone word is a level: a misspelt one, taken for a target, would silence the whole log.

@@ -53,14 +53,14 @@ impl Token<'_> {
             Refusal::TokenMissing | Refusal::TokenWrong => {
                 tracing::error!(
                     code,
-                    "Wolkvox refuses WOLKVOX_TOKEN: it is wrong, expired or deleted, or another server's than \
-                     WOLKVOX_SERVER names. Until it is replaced, and the bot restarted, no /mute does anything"
+                    "Wolkvox refuses WOLKVOX_TOKEN: it is wrong, expired or deleted, or it belongs to another server than \
+                     WOLKVOX_SERVER. Until it is replaced, and the bot restarted, no /mute does anything"
                 );
                 self.tell_the_audit_channel().await;
                 token_again
             }
             Refusal::DailyLimit => {
-                tracing::warn!(code, "Wolkvox accepts WOLKVOX_TOKEN, but today's API requests are spent");
+                tracing::warn!(code, "Wolkvox accepts WOLKVOX_TOKEN, but today's API requests are used up");
                 token_again
             }
             Refusal::TokenBusy | Refusal::Maintenance => {

@@ -298,7 +298,7 @@ async fn a_connection_that_was_never_made_is_tried_again() {
         |config| config.wolkvox.base = BaseUrl::parse(&url).unwrap(),
         async |world| {
             let command = world.discord.mute(&supervisor(), 1001);
-            let told = format!("no connection to {address}: the connection is turned down: Connection refused");
+            let told = format!("no connection to {address}: the connection was refused: Connection refused");
             world.log.until_contains(&told).await;
             let late = Wolkvox::new(url.clone());
             late.listen(port.listen());

@@ -58,7 +58,7 @@ async fn all_is_well() {
              ok    Audit channel: #mute-audit\n\
              ok    Wolkvox: {host} can be reached\n\
              ok    Wolkvox token: valid, 4960 of 5000 requests left today\n\
-             ok    State file: off (STATE_FILE), so what was promised is lost if the bot is killed\n\
+             ok    State file: off (STATE_FILE): if the bot is killed, nobody is told the outcome of the commands in progress\n\
              \n\
              To invite the bot to a server: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
              &scope=bot+applications.commands&permissions=0"
@@ -81,15 +81,16 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         format!(
             "ok    Configuración: completa\n\
              ok    Token de Discord: el bot es wolkvox-bot\n\
-             ok    Gateway: se puede acceder a {gateway}\n\
+             ok    Gateway: hay conexión con {gateway}\n\
              ok    Servidor de Discord: Contact centre\n\
              ok    Rol: Supervisor\n\
              ok    Rol: Quality\n\
              aviso Comando: /mute aún no está registrado; se registra al iniciar el bot\n\
              ok    Canal de auditoría: #mute-audit\n\
-             ok    Wolkvox: se puede acceder a {host}\n\
+             ok    Wolkvox: hay conexión con {host}\n\
              ok    Token de Wolkvox: válido, quedan 4960 de 5000 peticiones hoy\n\
-             ok    Archivo de estado: off (STATE_FILE), así que lo prometido se pierde si el bot se cae\n\
+             ok    Archivo de estado: off (STATE_FILE): si el bot se cae, nadie se entera del resultado de los comandos en \
+             curso\n\
              \n\
              Para invitar al bot a un servidor: https://discord.com/oauth2/authorize?client_id={APPLICATION}\
              &scope=bot+applications.commands&permissions=0"
@@ -110,7 +111,7 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         (("AUDIT_CHANNEL_ID", "4711000000000000000"), "FALLO Canal de auditoría: el bot no puede verlo."),
         (
             ("STATE_FILE", "/no/such/folder/bot.db"),
-            "FALLO Archivo de estado: STATE_FILE: la carpeta de /no/such/folder/bot.db no existe. Créala o nombra un \
+            "FALLO Archivo de estado: STATE_FILE: la carpeta de /no/such/folder/bot.db no existe. Créala o indica un \
              archivo en otro lugar.\n",
         ),
     ] {
@@ -126,7 +127,7 @@ async fn swapped_tokens_are_sent_to_nobody() {
     let swapped = [("DISCORD_TOKEN", wolkvox::TOKEN), ("WOLKVOX_TOKEN", discord::TOKEN)];
     let checked = check(&discord, &wolkvox, &swapped).await;
     checked.line(
-        "FAIL  WOLKVOX_TOKEN: it is a token of Discord: if the two tokens are swapped, put each in the other's place.",
+        "FAIL  WOLKVOX_TOKEN: it is a Discord token: if the two tokens are swapped, put each in the place of the other.",
     );
     checked.line("warn  Discord: not checked: fix what is said above first");
     checked.line("warn  Wolkvox: not checked: fix what is said above first");
@@ -162,7 +163,7 @@ async fn one_missing_role_is_a_warning_and_none_at_all_a_failure() {
     let one =
         check(&discord, &wolkvox, &[("ALLOWED_ROLE_IDS", &format!("{SUPERVISOR_ROLE},4711000000000000000"))]).await;
     assert!(
-        one.printed.contains("warn  ALLOWED_ROLE_IDS: the server has no role 4711000000000000000. In the server"),
+        one.printed.contains("warn  ALLOWED_ROLE_IDS: the server has no role 4711000000000000000. In Server Settings"),
         "{}",
         one.printed
     );
@@ -188,7 +189,7 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         (("DISCORD_TOKEN", ""), "FAIL  DISCORD_TOKEN: it is missing.", "ok    Wolkvox token: valid"),
         (
             ("DISCORD_GUILD_ID", "4711000000000000000"),
-            "FAIL  Discord server: the bot is not in the server that DISCORD_GUILD_ID names",
+            "FAIL  Discord server: the bot is not in the server of DISCORD_GUILD_ID",
             "ok    Wolkvox token: valid",
         ),
         (
@@ -204,7 +205,7 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         (("WOLKVOX_TOKEN", ""), "FAIL  WOLKVOX_TOKEN: it is missing.", "ok    Discord server: Contact centre"),
         (
             ("WOLKVOX_API_URL", "http://127.0.0.1:1"),
-            "FAIL  Wolkvox: no connection to 127.0.0.1:1: the connection is turned down.",
+            "FAIL  Wolkvox: no connection to 127.0.0.1:1: the connection was refused.",
             "ok    Discord server: Contact centre",
         ),
         (
@@ -235,12 +236,12 @@ async fn where_there_is_no_connection_the_host_and_the_reason_are_told_in_words(
         ),
         (
             "https://localhost:1",
-            "no connection to localhost:1: the connection is turned down. ",
+            "no connection to localhost:1: the connection was refused. ",
             "no hay conexión con localhost:1: la conexión fue rechazada. ",
         ),
         (
             &unencrypted,
-            ": the connection can't be made, or breaks off at once. Check ",
+            ": the connection can't be made, or breaks at once. Check ",
             ": la conexión no se puede establecer, o se corta enseguida. Revisa ",
         ),
     ] {
@@ -329,7 +330,7 @@ async fn an_application_whose_commands_are_sent_elsewhere_is_a_failure() {
     for (locale, failure) in [("C", "FAIL  Application: "), ("es", "FALLO Aplicación: ")] {
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
         let line = checked.line(failure);
-        for remedy in ["\"Interactions Endpoint URL\"", "https://discord.com/developers/applications"] {
+        for remedy in ["Interactions Endpoint URL", "https://discord.com/developers/applications"] {
             assert!(line.contains(remedy), "{line}");
         }
         assert_eq!(checked.code, Some(1));
@@ -342,7 +343,7 @@ async fn what_answers_in_the_gateways_place_is_not_called_discord() {
     for status in [200, 403] {
         discord.state(|state| state.gateway = Gateway::Page(status));
         let checked = check(&discord, &wolkvox, &[]).await;
-        let failure = format!("FAIL  Gateway: something else answered in Discord's place, with HTTP {status}");
+        let failure = format!("FAIL  Gateway: something other than Discord answered, with HTTP {status}");
         let line = checked.line(&failure);
         assert!(line.contains("let websockets through to 127.0.0.1:"), "{line}");
         assert_eq!(checked.code, Some(1));
@@ -410,7 +411,7 @@ async fn what_is_odd_at_discord_is_a_warning_with_its_remedy() {
     ] {
         let checked = check(&discord, &wolkvox, &[("LANG", locale), ("ALLOWED_ROLE_IDS", &roles)]).await;
         let [public, managed, global] = lines.map(|line| checked.line(line));
-        assert!(public.contains("\"Public Bot\""), "{public}");
+        assert!(public.contains("Public Bot"), "{public}");
         assert!(managed.contains("ALLOWED_ROLE_IDS"), "{managed}");
         assert!(global.ends_with(&deletion), "{global}");
         assert_eq!(checked.code, Some(0));
@@ -422,8 +423,8 @@ async fn a_server_that_discord_says_it_does_not_know_may_work_all_the_same() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     discord.state(|state| state.always.insert("guild", Fate::Refuse(404, 10004)));
     for (locale, line) in [
-        ("C", "warn  Discord server: its name and roles are not told"),
-        ("es", "aviso Servidor de Discord: no se conocen su nombre ni sus roles"),
+        ("C", "warn  Discord server: Discord does not give its name and roles"),
+        ("es", "aviso Servidor de Discord: Discord no da su nombre ni sus roles"),
     ] {
         let checked = check(&discord, &wolkvox, &[("LANG", locale)]).await;
         assert!(checked.line(line).contains("ALLOWED_ROLE_IDS"), "{}", checked.printed);

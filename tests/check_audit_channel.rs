@@ -28,7 +28,7 @@ async fn there_is_always_a_line_for_the_audit_channel() {
         ),
         (
             vec![("AUDIT_CHANNEL_ID", &channel), ("DISCORD_GUILD_ID", "4711000000000000000")],
-            "warn  Audit channel: #mute-audit is in another server than DISCORD_GUILD_ID names. Check \
+            "warn  Audit channel: #mute-audit is in another server than DISCORD_GUILD_ID. Check \
              AUDIT_CHANNEL_ID.",
         ),
     ] {

@@ -34,11 +34,14 @@ async fn every_shape_of_the_quota_is_understood() {
         (info(json!({})), "ok    Wolkvox token: valid"),
         (info(json!([])), "ok    Wolkvox token: valid"),
         (info(json!(null)), "ok    Wolkvox token: valid"),
-        (wolkvox::refusal(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), "FAIL  Wolkvox token: it is accepted, but"),
-        (wolkvox::refusal(403, "FORBIDDEN", "BACKUP"), "FAIL  Wolkvox token: refused (403), perhaps for maintenance."),
+        (wolkvox::refusal(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), "FAIL  Wolkvox token: it is valid, but"),
+        (
+            wolkvox::refusal(403, "FORBIDDEN", "BACKUP"),
+            "FAIL  Wolkvox token: refused (403), perhaps because of maintenance.",
+        ),
         (
             wolkvox::refusal(400, "BAD REQUEST", "THE API YOU WANT TO CONSULT DOES NOT EXIST"),
-            "warn  Wolkvox token: the server does not tell",
+            "warn  Wolkvox token: the server does not give",
         ),
         (Answer::json(200, &json!("?")), "FAIL  Wolkvox: the answer of 127.0.0.1:"),
     ] {
@@ -53,8 +56,8 @@ async fn every_shape_of_the_quota_is_understood() {
 async fn a_token_that_wolkvox_does_not_know_may_be_another_servers() {
     let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
     for (locale, failure, remedy) in [
-        ("C", "FAIL  WOLKVOX_TOKEN: ", "another server's than WOLKVOX_SERVER names"),
-        ("es", "FALLO WOLKVOX_TOKEN: ", "de otro servidor que el de WOLKVOX_SERVER"),
+        ("C", "FAIL  WOLKVOX_TOKEN: ", "belongs to another server than WOLKVOX_SERVER"),
+        ("es", "FALLO WOLKVOX_TOKEN: ", "no es del servidor indicado en WOLKVOX_SERVER"),
     ] {
         let checked = check(&discord, &wolkvox, &[("WOLKVOX_TOKEN", "another"), ("LANG", locale)]).await;
         assert!(checked.line(failure).contains(remedy), "{}", checked.printed);

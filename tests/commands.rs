@@ -121,7 +121,7 @@ async fn commands_and_keystrokes_of_another_server_are_left_alone_and_the_log_sa
         for interaction in left {
             assert!(world.discord.interaction(interaction).first.is_none());
         }
-        let told = world.log.lines().iter().filter(|line| line.contains("commands of another server")).count();
+        let told = world.log.lines().iter().filter(|line| line.contains("commands from another server")).count();
         assert_eq!((told, world.wolkvox.toggles(1001)), (1, 0));
     })
     .await;
@@ -225,7 +225,7 @@ async fn each_documented_refusal_comes_with_its_hint() {
         for (status, error, msg, hint) in [
             (401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN", "Wolkvox saw no token."),
             (403, "FORBIDDEN", "PLEASE VALIDATE TOKEN", "The API token is wrong, expired or deleted."),
-            (403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED", "Today's limit of API requests is spent."),
+            (403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED", "Today's API requests are used up."),
             (403, "FORBIDDEN", "BACKUP IN PROGRESS", "The Wolkvox server may be in maintenance."),
             (400, "BAD REQUEST", "SOME PARAMETERS ARE REQUIRED", "Check the agent's number."),
         ] {

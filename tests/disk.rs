@@ -259,5 +259,5 @@ async fn check_finds_a_folder_that_keeps_no_second_process_out() {
     site.set("LD_PRELOAD", &library);
     let (code, told) = site.check().await;
     assert_eq!(code, Some(1));
-    assert!(told.contains("does not lock files") && told.contains("on this machine's own disk"), "{told}");
+    assert!(told.contains("can't lock files") && told.contains("on this machine's own disk"), "{told}");
 }

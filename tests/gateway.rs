@@ -210,7 +210,7 @@ async fn the_last_sessions_of_a_day_are_not_spent() {
     let shorter = |config: &mut Config| config.limits.disconnected = Duration::from_secs(1);
     let few = |state: &mut State| state.session_starts = SessionStarts::left(5, Duration::from_millis(1500));
     World::run_unconnected(shorter, few, async |world| {
-        world.log.until_contains("nearly all connections that Discord allows in a day are spent").await;
+        world.log.until_contains("nearly all connections that Discord allows in a day are used up").await;
         assert_eq!(world.discord.state(|state| state.identifies), 0);
         // It waits on purpose, longer than it would stay without Discord otherwise.
         world.discord.until_ready(1).await;
@@ -291,7 +291,7 @@ async fn out_of_reach_for_too_long_the_bot_tells_the_log_and_ends_saying_what_th
             "no answer from Discord: the connection broke",
             "Discord no respondió: se cortó la conexión",
         ),
-        (Gateway::Page(403), "something else answered in Discord's place", "otra cosa respondió en lugar de Discord"),
+        (Gateway::Page(403), "something other than Discord answered", "otra cosa respondió en lugar de Discord"),
         (
             Gateway::Closes(4000),
             "the gateway closed the connection with code 4000",

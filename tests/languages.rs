@@ -141,7 +141,13 @@ async fn everybody_is_answered_in_their_own_language() {
         for (locale, small_print, refusal, question, button) in [
             ("en-GB", "-# Agent ", "You don't have a role", " toggled the microphone of agent ", "Toggle anyway"),
             ("fr", "-# Agent ", "You don't have a role", " toggled the microphone of agent ", "Toggle anyway"),
-            ("es-ES", "-# Agente ", "Ninguno de tus roles", " pulsó MUTE para el agente ", "Pulsar MUTE de todos modos"),
+            (
+                "es-ES",
+                "-# Agente ",
+                "Ninguno de tus roles",
+                " pulsó MUTE para el agente ",
+                "Pulsar MUTE de todos modos",
+            ),
             (
                 "es-419",
                 "-# Agente ",

@@ -11,7 +11,7 @@ use crate::support::discord::{Fate, second_supervisor, stranger, supervisor};
 use crate::support::wolkvox::{self, SUCCESS};
 
 /// What standard error ends with when the log was not read.
-const DROPPED: &str = " lines of the log were dropped, since nobody read it in time\n";
+const DROPPED: &str = " lines of the log were lost, because nobody read it in time\n";
 
 /// What the process logs over a life with all kinds of exchanges.
 async fn life(format: &str, filter: &str) -> Vec<String> {
@@ -106,7 +106,7 @@ async fn a_log_that_nobody_reads_holds_nobody_up_and_the_end_tells_how_much_was_
     process.read(unread);
     let log = process.log.clone();
     let count = |text: &str| log.lines().iter().filter(|line| line.contains(text)).count();
-    let left_alone = "an interaction was left alone";
+    let left_alone = "an interaction was ignored";
     process.runs(log.until("what waited is there", |_| count(left_alone) > 1_900)).await;
     let command = discord.mute(&supervisor(), 1011);
     process.runs(discord.reply(command)).await;
@@ -131,7 +131,7 @@ async fn a_log_that_is_read_is_complete_at_the_end() {
     process.runs(site.discord.flood(10)).await;
     site.stop(&mut process).await;
     let lines = process.log.lines();
-    assert_eq!(lines.iter().filter(|line| line.contains("an interaction was left alone")).count(), 1_000);
+    assert_eq!(lines.iter().filter(|line| line.contains("an interaction was ignored")).count(), 1_000);
 }
 
 #[tokio::test]

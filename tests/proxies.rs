@@ -19,11 +19,12 @@ const GATEWAY: &str = "gateway.discord.test";
 const WOLKVOX: &str = "wv0042.wolkvox.test";
 
 const NOT_SENT: &str = "**Not sent:** there is no connection to Wolkvox.";
-const UNREACHABLE: &str = "the proxy that HTTPS_PROXY names can't be reached: ";
-const SIGN_IN: &str = "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given";
-const REFUSED: &str = "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it.";
-const BREAKS_OFF: &str = "the connection can't be made, or breaks off at once: ";
-const UNANSWERED: &str = "nobody answered in time";
+const UNREACHABLE: &str = "the proxy in HTTPS_PROXY can't be reached: ";
+const SIGN_IN: &str =
+    "the proxy in HTTPS_PROXY asks for a user name and a password, or does not accept those that it got";
+const REFUSED: &str = "the proxy in HTTPS_PROXY refuses to make the connection, or can't make it.";
+const BREAKS_OFF: &str = "the connection can't be made, or breaks at once: ";
+const UNANSWERED: &str = "there was no answer in time";
 const FIREWALL: &str = "Wolkvox's servers have a firewall of their own";
 
 /// An office: nothing gets out but through the proxy.
@@ -205,23 +206,33 @@ async fn check_names_the_proxy_and_what_is_wrong_with_it() {
             "C",
             format!("FAIL  Discord: no connection to {at_discord}: {SIGN_IN} (407). Write them as in http://"),
         ),
-        (&elsewhere, "C", "Only Basic is spoken: if it wants NTLM or Kerberos (Negotiate), put a local".to_owned()),
-        (&elsewhere, "es", "El bot solo habla Basic: si pide NTLM o Kerberos (Negotiate), pon delante".to_owned()),
+        (
+            &elsewhere,
+            "C",
+            "The bot supports only Basic: if the proxy wants NTLM or Kerberos (Negotiate), put a".to_owned(),
+        ),
+        (
+            &elsewhere,
+            "es",
+            "El bot solo usa Basic: si el proxy pide NTLM o Kerberos (Negotiate), pon delante".to_owned(),
+        ),
         (
             &elsewhere,
             "es_CO",
-            format!("FALLO Discord: no hay conexión con {at_discord}: el proxy que nombra HTTPS_PROXY pide un usuario"),
+            format!(
+                "FALLO Discord: no hay conexión con {at_discord}: el proxy indicado en HTTPS_PROXY pide un usuario"
+            ),
         ),
         (
             "127.0.0.1:1",
             "C",
-            format!("FAIL  Wolkvox: no connection to {at_wolkvox}: {UNREACHABLE}the connection is turned down. Check"),
+            format!("FAIL  Wolkvox: no connection to {at_wolkvox}: {UNREACHABLE}the connection was refused. Check"),
         ),
         (
             "127.0.0.1:1",
             "es",
             format!(
-                "FALLO Wolkvox: no hay conexión con {at_wolkvox}: no se puede llegar al proxy que nombra HTTPS_PROXY: \
+                "FALLO Wolkvox: no hay conexión con {at_wolkvox}: no hay conexión con el proxy indicado en HTTPS_PROXY: \
                  la conexión fue rechazada. Revisa"
             ),
         ),
@@ -246,7 +257,7 @@ async fn check_says_what_a_proxy_that_refuses_wolkvox_alone_may_mean() {
     assert!(line.contains(REFUSED) && line.contains("allow CONNECT to this host") && line.contains(FIREWALL), "{line}");
     let (printed, _) = office.check(&[("LANG", "es_CO.UTF-8")]).await;
     let line = printed.lines().find(|line| line.starts_with("FALLO Wolkvox: ")).unwrap();
-    assert!(line.contains("se niega a hacer la conexión") && line.contains("tienen su propio firewall"), "{line}");
+    assert!(line.contains("rechaza la conexión") && line.contains("tienen su propio firewall"), "{line}");
 }
 
 #[tokio::test]
@@ -269,7 +280,7 @@ async fn a_proxy_whose_own_certificate_is_not_trusted_is_named() {
     let (mut office, theirs) = (Office::new().await, authority("Theirs"));
     let stranger = Wolkvox::behind_tls("localhost", acceptor(Some(&theirs), &["localhost"], false)).await;
     let (printed, ok) = office.check(&[("HTTPS_PROXY", &stranger.url)]).await;
-    let words = "the proxy that HTTPS_PROXY names can't be reached: its certificate was issued by";
+    let words = "the proxy in HTTPS_PROXY can't be reached: its certificate was issued by";
     let host = office.site.discord.url.trim_start_matches("https://");
     assert!(printed.contains(&format!("FAIL  Discord: no connection to {host}: {words}")) && !ok, "{printed}");
 }
@@ -399,6 +410,6 @@ async fn check_speaks_of_the_firewall_where_wolkvox_stays_silent() {
     let site = Site::of(discord, Wolkvox::new(format!("https://{address}"))).with("WOLKVOX_TIMEOUT_SECS", "1");
     let (code, printed) = site.check().await;
     assert_eq!(code, Some(1));
-    let expected = format!("FAIL  Wolkvox: no connection to {address}: nobody answered in time. {FIREWALL}");
+    let expected = format!("FAIL  Wolkvox: no connection to {address}: there was no answer in time. {FIREWALL}");
     assert!(printed.contains(&expected), "{printed}");
 }

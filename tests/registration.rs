@@ -77,7 +77,7 @@ async fn a_server_that_discord_says_it_does_not_know_is_served_all_the_same() {
         async |world| {
             world.discord.until_ready(1).await;
             world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
-            world.log.until_contains("Discord does not tell the server's name and roles").await;
+            world.log.until_contains("Discord does not give the server's name and roles").await;
         },
     )
     .await;

@@ -273,7 +273,7 @@ async fn a_page_in_discords_place_at_start_is_no_refusal_of_the_token() {
         |_| {},
         |state| state.other_fates.extend([Fate::Page(401), Fate::Page(200), Fate::Torn(401), Fate::Json(200)]),
         async |world| {
-            world.log.until_contains("something else answered in Discord's place").await;
+            world.log.until_contains("something other than Discord answered").await;
             world.discord.until_ready(1).await;
         },
     )

@@ -151,7 +151,7 @@ async fn one_signal_ends_it_though_nobody_reads_what_it_prints() {
         process.signal("TERM");
         let (code, told) = process.ended().await;
         assert_eq!(code, Some(0));
-        assert_eq!(told.ends_with(" lines of the log were dropped, since nobody read it in time\n"), !both, "{told}");
+        assert_eq!(told.ends_with(" lines of the log were lost, because nobody read it in time\n"), !both, "{told}");
         drop(unread);
         site.settle(&process);
     }
@@ -187,7 +187,7 @@ async fn where_no_thread_can_be_made_it_says_so_and_ends() {
     site.set("LD_PRELOAD", &library);
     for (token, language, told) in [
         (TOKEN, "C", "wolkvox-bot: the system does not let it start: Operation not permitted (os error 1)\n"),
-        ("", "es_CO", "wolkvox-bot: el sistema no lo deja iniciar: Operation not permitted (os error 1)\n"),
+        ("", "es_CO", "wolkvox-bot: el sistema no lo deja iniciar: permiso denegado\n"),
     ] {
         site.set("DISCORD_TOKEN", token);
         site.set("LANG", language);

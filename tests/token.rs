@@ -10,7 +10,7 @@ use crate::support::discord::{AUDIT_CHANNEL, Fate, State, supervisor};
 use crate::support::http::Answer;
 use crate::support::wolkvox::refusal;
 
-const REFUSED: &str = "**Wolkvox rechaza el token del bot:**";
+const REFUSED: &str = "**Wolkvox rechaza el token de la API:**";
 
 /// An audit channel, a first question at once, and a day that is soon over.
 fn short_days(config: &mut Config) {
@@ -84,7 +84,7 @@ async fn an_answer_that_says_nothing_of_the_token_is_no_refusal_and_is_asked_for
 async fn a_spent_quota_is_told_in_the_log() {
     World::run_with(short_days, async |world| {
         world.wolkvox.state(|state| state.token_info = Some(refusal(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")));
-        world.log.until_contains("today's API requests are spent").await;
+        world.log.until_contains("today's API requests are used up").await;
         assert!(world.discord.state(|state| state.posts.is_empty()));
     })
     .await;

@@ -38,7 +38,7 @@ pub enum RunError {
     /// Signing in was refused.
     #[error(
         "The bot can't start, because it can't sign in (GET /applications/@me): {0}.\n    Check DISCORD_API_URL if it is set, and any \
-         proxy on the way. If they are right, try again later, and update wolkvox-bot: it may be too old for Discord."
+         proxy in between. If they are right, try again later, and update wolkvox-bot: it may be too old for Discord."
     )]
     Refused(RestError),
     #[error("STATE_FILE: {0}")]
@@ -65,8 +65,8 @@ impl Localized for RunError {
                 last.spanish()
             ),
             Self::Refused(error) => format!(
-                "El bot no puede iniciar porque no puede iniciar sesión (GET /applications/@me): {}.\n    Revisa DISCORD_API_URL si \
-                 está definida, y cualquier proxy en el camino. Si están bien, inténtalo más tarde y actualiza \
+                "El bot no puede iniciar, porque no pudo entrar a Discord (GET /applications/@me): {}.\n    Revisa DISCORD_API_URL si \
+                 está definida, y cualquier proxy intermedio. Si están bien, inténtalo más tarde y actualiza \
                  wolkvox-bot: puede ser demasiado antiguo para Discord.",
                 error.spanish()
             ),
@@ -122,7 +122,7 @@ fn remedy(error: &GatewayError) -> Text {
     match error {
         GatewayError::Token => (
             "Copy it again from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\".",
-            "Cópialo de nuevo de https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\".",
+            "Cópialo de nuevo de https://discord.com/developers/applications, tu aplicación, «Bot», «Reset Token».",
         ),
         GatewayError::Closed(4010 | 4011) => (
             "The bot is in too many servers for one connection: use a Discord application of its own, invited to \
@@ -135,10 +135,10 @@ fn remedy(error: &GatewayError) -> Text {
             "Esta versión de wolkvox-bot es demasiado antigua para Discord: actualízala.",
         ),
         GatewayError::Unreachable { .. } => (
-            "Whatever keeps the bot running should start it again. If this goes on, check this machine's connection \
-             to the internet and https://discordstatus.com.",
-            "Lo que mantiene el bot en marcha debería iniciarlo de nuevo. Si continúa, revisa la conexión de esta \
-             máquina a internet y https://discordstatus.com.",
+            "What keeps the bot running (Docker, systemd) should start it again. If this goes on, check this machine's \
+             connection to the internet and https://discordstatus.com.",
+            "Lo que mantiene el bot en marcha (Docker, systemd) debería iniciarlo de nuevo. Si sigue igual, revisa la \
+             conexión de esta máquina a internet y https://discordstatus.com.",
         ),
     }
 }

@@ -45,19 +45,19 @@ pub(super) async fn look(
              https://discord.com/developers/applications, your application, \"General Information\", and empty \
              \"Interactions Endpoint URL\".",
             "sus comandos se envían a otra dirección, no a este bot. Abre \
-             https://discord.com/developers/applications, tu aplicación, \"General Information\", y vacía \
-             \"Interactions Endpoint URL\".",
+             https://discord.com/developers/applications, tu aplicación, «General Information», y vacía \
+             «Interactions Endpoint URL».",
         )?;
     }
     if *bot_public {
         report.warn(
             APPLICATION,
-            "anybody may invite this bot to other servers, where it is of no use. At \
+            "anybody may invite this bot to other servers, where it is useless. At \
              https://discord.com/developers/applications, set \"Install Link\" under \"Installation\" to \"None\", and \
              switch \"Public Bot\" under \"Bot\" off.",
             "cualquiera puede invitar este bot a otros servidores, donde no sirve de nada. En \
-             https://discord.com/developers/applications, pon \"Install Link\" en \"None\" bajo \"Installation\", y \
-             desactiva \"Public Bot\" bajo \"Bot\".",
+             https://discord.com/developers/applications, en «Installation», pon «Install Link» en «None», y en \
+             «Bot», desactiva «Public Bot».",
         )?;
     }
     gateway(rest, report).await?;
@@ -88,10 +88,10 @@ async fn server(
             report.warn(
                 SERVER,
                 format!(
-                    "its name and roles are not told ({error}). The bot may work; ALLOWED_ROLE_IDS was not checked."
+                    "Discord does not give its name and roles ({error}). The bot may work; ALLOWED_ROLE_IDS was not checked."
                 ),
                 format!(
-                    "no se conocen su nombre ni sus roles ({spanish}). Puede funcionar; no se revisó ALLOWED_ROLE_IDS."
+                    "Discord no da su nombre ni sus roles ({spanish}). Puede que el bot funcione; no se revisó ALLOWED_ROLE_IDS."
                 ),
             )?;
         }
@@ -128,11 +128,11 @@ fn not_invited(what: Pair, application: &Application, report: &mut Report<'_>) -
     report.fail(
         what,
         format!(
-            "the bot is not in the server that DISCORD_GUILD_ID names, or may not add commands to it. Check the id, and \
+            "the bot is not in the server of DISCORD_GUILD_ID, or may not add commands to it. Check the id, and \
              open this link to invite the bot: {link}"
         ),
         format!(
-            "el bot no está en el servidor que nombra DISCORD_GUILD_ID, o no puede agregarle comandos. Revisa el ID y abre \
+            "el bot no está en el servidor indicado en DISCORD_GUILD_ID, o no puede agregarle comandos. Revisa el ID y abre \
              este enlace para invitar al bot: {link}"
         ),
     )
@@ -153,21 +153,21 @@ async fn gateway(rest: &Rest, report: &mut Report<'_>) -> io::Result<()> {
             GATEWAY,
             format!(
                 "{left} of the connections that Discord allows in a day are left, so a bot that is started now waits \
-                 {minutes} minutes before it connects. Look in its log for what ends it again and again."
+                 {minutes} minutes before it connects. Look in its log for why it keeps ending."
             ),
             format!(
                 "quedan {left} de las conexiones que Discord permite al día, así que un bot que se inicie ahora espera \
-                 {minutes} minutos antes de conectarse. Mira en su registro qué lo termina una y otra vez."
+                 {minutes} minutos antes de conectarse. Mira en el log del bot por qué termina una y otra vez."
             ),
         )?;
     }
     let host = net::host(&url);
     match rest.open_websocket(url).await {
-        Ok(_) => report.ok(GATEWAY, format!("{host} can be reached"), format!("se puede acceder a {host}")),
+        Ok(_) => report.ok(GATEWAY, format!("{host} can be reached"), format!("hay conexión con {host}")),
         Err(error @ RestError::NotDiscord(_)) => report.fail(
             GATEWAY,
             format!("{error}. Ask its administrator to let websockets through to {host}."),
-            format!("{}. Pide a quien lo administra que deje pasar websockets a {host}.", error.spanish()),
+            format!("{}. Pide a quien administra el proxy que deje pasar websockets a {host}.", error.spanish()),
         ),
         Err(error) => unreached(GATEWAY, &error, report),
     }
@@ -206,7 +206,7 @@ fn roles(guild: &Guild, draft: &Draft, report: &mut Report<'_>) -> io::Result<()
         let name = &role.name;
         if role.managed {
             let english = format!("{name} belongs to a bot or another service, so nobody can be given it");
-            let spanish = format!("{name} pertenece a un bot o a otro servicio, así que no se le puede dar a nadie");
+            let spanish = format!("{name} es de un bot o de otro servicio, así que no se le puede dar a nadie");
             report.variable(Mark::Warning, "ALLOWED_ROLE_IDS", &english, &spanish)?;
         } else {
             report.ok(ROLE, name, name)?;
@@ -237,8 +237,8 @@ pub(super) async fn audit_channel(
     match sending_in(rest, &channel, application.bot()).await {
         Ok(Sending::Allowed) if draft.guild.is_some() && draft.guild != channel.guild_id => report.warn(
             AUDIT_CHANNEL,
-            format!("#{name} is in another server than DISCORD_GUILD_ID names. Check AUDIT_CHANNEL_ID."),
-            format!("#{name} está en un servidor distinto del que nombra DISCORD_GUILD_ID. Revisa AUDIT_CHANNEL_ID."),
+            format!("#{name} is in another server than DISCORD_GUILD_ID. Check AUDIT_CHANNEL_ID."),
+            format!("#{name} no está en el servidor indicado en DISCORD_GUILD_ID. Revisa AUDIT_CHANNEL_ID."),
         ),
         Ok(Sending::Allowed) => report.ok(AUDIT_CHANNEL, format!("#{name}"), format!("#{name}")),
         Ok(Sending::Denied) => report.fail(
@@ -248,8 +248,8 @@ pub(super) async fn audit_channel(
                  Channel\", \"Permissions\", add the bot, and allow it \"View Channel\" and \"Send Messages\"."
             ),
             format!(
-                "el bot puede ver #{name} (AUDIT_CHANNEL_ID), pero no enviar mensajes en él. En Discord, abre \"Editar \
-                 canal\", \"Permisos\", agrega el bot y permítele \"Ver canal\" y \"Enviar mensajes\"."
+                "el bot puede ver #{name} (AUDIT_CHANNEL_ID), pero no enviar mensajes en él. En Discord, abre «Editar canal», \
+                 «Permisos», agrega el bot y permítele «Ver canal» y «Enviar mensajes»."
             ),
         ),
         Ok(Sending::Impossible) => report.fail(

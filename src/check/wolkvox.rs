@@ -9,7 +9,7 @@ use crate::wolkvox::{FIREWALL, InformationError, TokenInfo};
 const TOKEN: Pair = ["Wolkvox token", "Token de Wolkvox"];
 const LATER: Pair = [
     "Try again later; if it stays like this, ask Wolkvox's support.",
-    "Inténtalo más tarde; si continúa, consulta al soporte de Wolkvox.",
+    "Inténtalo más tarde; si sigue igual, pregunta al soporte de Wolkvox.",
 ];
 const SETTINGS: Pair = [
     "Check WOLKVOX_SERVER (0042 for https://wv0042.wolkvox.com), WOLKVOX_API_URL and HTTPS_PROXY if they are set, and this \
@@ -56,7 +56,7 @@ pub(super) fn report(
 }
 
 fn reachable(host: &str, report: &mut Report<'_>) -> io::Result<()> {
-    report.ok(WOLKVOX, format!("{host} can be reached"), format!("se puede acceder a {host}"))
+    report.ok(WOLKVOX, format!("{host} can be reached"), format!("hay conexión con {host}"))
 }
 
 fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()> {
@@ -64,28 +64,28 @@ fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()
         Refusal::TokenWrong | Refusal::TokenMissing => report.variable(
             Mark::Failure,
             "WOLKVOX_TOKEN",
-            "it is wrong, expired or deleted, or another server's than WOLKVOX_SERVER names",
-            "no es válido, venció, fue eliminado o es de otro servidor que el de WOLKVOX_SERVER",
+            "it is wrong, expired or deleted, or it belongs to another server than WOLKVOX_SERVER",
+            "no es válido, venció, fue eliminado o no es del servidor indicado en WOLKVOX_SERVER",
         ),
         Refusal::DailyLimit => report.fail(
             TOKEN,
-            "it is accepted, but today's API requests are spent. Wait until tomorrow, or ask Wolkvox for more.",
+            "it is valid, but today's API requests are used up. Wait until tomorrow, or ask Wolkvox for more.",
             "es válido, pero se agotaron las peticiones de hoy. Espera hasta mañana o pide más a Wolkvox.",
         ),
         Refusal::TokenBusy => report.warn(
             TOKEN,
-            "other requests are using WOLKVOX_TOKEN, so its quota can't be told. Give the bot a token of its own.",
+            "other requests are using WOLKVOX_TOKEN, so its quota is not known. Give the bot a token of its own.",
             "otras peticiones usan WOLKVOX_TOKEN, así que no se conoce su cuota. Dale al bot un token propio.",
         ),
         Refusal::Maintenance => report.fail(
             TOKEN,
-            "refused (403), perhaps for maintenance. Try again in some minutes, then with a new WOLKVOX_TOKEN.",
-            "rechazado (403), quizás por mantenimiento. Inténtalo en unos minutos, y luego con un WOLKVOX_TOKEN nuevo.",
+            "refused (403), perhaps because of maintenance. Try again in some minutes, then with a new WOLKVOX_TOKEN.",
+            "rechazado (403), quizás por mantenimiento. Inténtalo en unos minutos y, si sigue igual, con un WOLKVOX_TOKEN nuevo.",
         ),
         Refusal::Other => report.warn(
             TOKEN,
-            format!("the server does not tell its quota (code {code}), so WOLKVOX_TOKEN was not checked."),
-            format!("el servidor no informa su cuota (código {code}), así que no se revisó WOLKVOX_TOKEN."),
+            format!("the server does not give its quota (code {code}), so WOLKVOX_TOKEN was not checked."),
+            format!("el servidor no da su cuota (código {code}), así que no se revisó WOLKVOX_TOKEN."),
         ),
     }
 }

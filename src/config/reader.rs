@@ -8,7 +8,7 @@ use super::Problems;
 use super::values::Parsed;
 use super::variables::{VARIABLES, Variable, remedy};
 use crate::env_file::{self, EnvFile};
-use crate::language::{Both, Language, both};
+use crate::language::{Both, Language, Localized as _, both};
 
 const COPY: &str =
     "Copy .env.example to .env there (not .env.txt) and fill it in, or start wolkvox-bot where the file is.";
@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
         let mode = path.metadata().map_or(0, |file| file.permissions().mode());
         if mode & 0o077 != 0 {
             let problem = both("other users may read or change it", "otros usuarios pueden leerlo o cambiarlo");
-            self.warn(env_file::NAME, problem, both("Close it: chmod 600 .env", "Ciérralo: chmod 600 .env"));
+            self.warn(env_file::NAME, problem, both("Protect it: chmod 600 .env", "Protégelo: chmod 600 .env"));
         }
         self.unreadable_lines();
         self.doubtful_lines();
@@ -51,18 +51,23 @@ impl<'a> Reader<'a> {
         let remedy = || {
             both("Write NAME=value in UTF-8, or # and a comment", "Escribe NOMBRE=valor en UTF-8, o # y un comentario")
         };
-        let problem =
-            |line: &str| both(format!("line {line} is not NAME=value"), format!("la línea {line} no es NOMBRE=valor"));
+        let problem = |lines: &[String]| match lines {
+            [line] => both(format!("line {line} is not NAME=value"), format!("la línea {line} no es NOMBRE=valor")),
+            lines => {
+                let lines = lines.join(", ");
+                both(format!("lines {lines} are not NAME=value"), format!("las líneas {lines} no son NOMBRE=valor"))
+            }
+        };
         let mut foreign = Vec::new();
         for (number, line) in &self.file.others {
             let line = line.to_ascii_uppercase().replace(['-', ' '], "_");
             match VARIABLES.iter().find(|variable| line.contains(variable.name)) {
-                Some(variable) => self.report(variable.name, problem(&number.to_string()), remedy()),
+                Some(variable) => self.report(variable.name, problem(&[number.to_string()]), remedy()),
                 None => foreign.push(number.to_string()),
             }
         }
         if !foreign.is_empty() {
-            self.warn(env_file::NAME, problem(&foreign.join(", ")), remedy());
+            self.warn(env_file::NAME, problem(&foreign), remedy());
         }
     }
 
@@ -71,8 +76,8 @@ impl<'a> Reader<'a> {
             let (here, there) = (self.in_environment(name), self.in_file(name));
             let [english, spanish] = if here.is_some() && there.is_some() && here != there {
                 [
-                    "the environment has another value than .env, and wins",
-                    "el entorno tiene otro valor que .env, y prevalece",
+                    "the environment has another value than .env; the one of the environment counts",
+                    "el entorno tiene otro valor que .env; se usa el del entorno",
                 ]
             } else if here.is_none() && self.file.of(name).count() > 1 {
                 [
@@ -107,11 +112,11 @@ impl<'a> Reader<'a> {
 
     /// Notes why `.env` was not read. It is needed if the environment is not complete.
     pub(super) fn without_file(&mut self, error: &io::Error, path: &Path) {
-        let (path, kind) = (path.display(), error.kind());
-        let problem = both(format!("{path} can't be read ({kind})"), format!("no se puede leer {path} ({kind})"));
+        let (path, kind, clase) = (path.display(), error.kind(), error.spanish());
+        let problem = both(format!("{path} can't be read ({kind})"), format!("no se puede leer {path} ({clase})"));
         let remedy = both(
-            "Make it UTF-8 text that wolkvox-bot may read; Docker makes a directory where a file to mount is missing",
-            "Debe ser texto UTF-8 que wolkvox-bot pueda leer; Docker crea un directorio si falta el archivo que monta",
+            "Make it UTF-8 text that wolkvox-bot may read; Docker makes a folder if the file to mount is missing",
+            "Debe ser texto UTF-8 que wolkvox-bot pueda leer; Docker crea una carpeta si falta el archivo que monta",
         );
         let is_needed = VARIABLES.iter().any(|variable| variable.required && self.value(variable.name).is_none());
         match (kind, is_needed) {

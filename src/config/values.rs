@@ -49,8 +49,14 @@ pub(super) fn discord_token(value: &str) -> Parsed<String> {
     // As Wolkvox's tokens. Discord's page shows the public key, 64 such digits, below the application's id.
     if token.len() >= 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(both(
-            "it is a token of Wolkvox or the application's Public Key, not the bot's token",
-            "es un token de Wolkvox o la clave pública (Public Key) de la aplicación, no el token del bot",
+            "it is a Wolkvox token or the application's Public Key, not the bot's token",
+            "es un token de Wolkvox o la «Public Key» de la aplicación, no el token del bot",
+        ));
+    }
+    if id(&token, "", None).is_some() {
+        return Err(both(
+            "it is an id, such as the Application ID, not the bot's token",
+            "es un ID, como el «Application ID», no el token del bot",
         ));
     }
     Ok(token)
@@ -60,8 +66,8 @@ pub(super) fn wolkvox_token(value: &str) -> Parsed<String> {
     let token = token(value)?;
     if is_discord_token(&token) {
         return Err(both(
-            "it is a token of Discord: if the two tokens are swapped, put each in the other's place",
-            "es un token de Discord: si los dos están intercambiados, pon cada uno en el lugar del otro",
+            "it is a Discord token: if the two tokens are swapped, put each in the place of the other",
+            "es un token de Discord: si los dos tokens están intercambiados, pon cada uno en el lugar del otro",
         ));
     }
     Ok(token)
@@ -106,8 +112,8 @@ fn id(entry: &str, mention: &str, place: Option<usize>) -> Option<NonZeroU64> {
 
 fn not_ids(wrong: &str) -> Both {
     both(
-        format!("it is not an id ({wrong}): that is a number of 17 to 20 digits, in YAML between quotation marks"),
-        format!("no es un ID ({wrong}): se escribe el número de 17 a 20 dígitos, en YAML entre comillas"),
+        format!("it is not an id ({wrong}): an id is a number of 17 to 20 digits, in YAML between quotation marks"),
+        format!("no es un ID ({wrong}): un ID es un número de 17 a 20 dígitos, en YAML entre comillas"),
     )
 }
 

@@ -32,27 +32,29 @@ pub const VARIABLES: [Variable; 17] = [
     required(
         "DISCORD_TOKEN",
         "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
-        "Cópialo de https://discord.com/developers/applications, tu aplicación, \"Bot\", \"Reset Token\"",
+        "Cópialo de https://discord.com/developers/applications, tu aplicación, «Bot», «Reset Token»",
     ),
     required(
         "DISCORD_GUILD_ID",
-        "In Discord, switch on the developer mode (settings, \"Advanced\"), right-click your server, \"Copy Server ID\"",
-        "Activa el modo desarrollador (ajustes, \"Avanzado\"), haz clic derecho en tu servidor, \"Copiar ID del servidor\"",
+        "In Discord, turn on Developer Mode (User Settings, \"Advanced\"), right-click your server, \"Copy Server ID\"",
+        "En Discord, activa el modo de desarrollador («Configuración de usuario», «Avanzado»), haz clic derecho en tu \
+         servidor, «Copiar ID del servidor»",
     ),
     required(
         "ALLOWED_ROLE_IDS",
-        "In the server's settings, \"Roles\", right-click a role, \"Copy Role ID\"; separate several with commas",
-        "En los ajustes del servidor, \"Roles\", haz clic derecho en un rol, \"Copiar ID del rol\"; si son varios, sepáralos con comas",
+        "In Server Settings, \"Roles\", right-click a role, \"Copy Role ID\"; separate several with commas",
+        "En «Configuración del servidor», «Roles», haz clic derecho en un rol, «Copiar ID del rol»; si son varios, \
+         sepáralos con comas",
     ),
     required(
         "WOLKVOX_SERVER",
         "It is the part after \"wv\" in the address of your Wolkvox Manager: 0042 for https://wv0042.wolkvox.com",
-        "Es la parte que sigue a \"wv\" en la dirección de tu Wolkvox Manager: 0042 en https://wv0042.wolkvox.com",
+        "Es la parte que sigue a «wv» en la dirección de tu Wolkvox Manager: 0042 en https://wv0042.wolkvox.com",
     ),
     required(
         "WOLKVOX_TOKEN",
         "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
-        "Créalo en Wolkvox Manager: \"Configuración\" (Configuration), \"Integraciones\" (Integrations), \"Tokens\"",
+        "Créalo en Wolkvox Manager: «Configuración», «Integraciones», «Tokens»",
     ),
     optional("WOLKVOX_TIMEOUT_SECS", "65", "Give whole seconds", "Escribe segundos enteros"),
     optional("TOGGLE_GUARD_SECS", "30", "Give whole seconds", "Escribe segundos enteros"),
@@ -60,8 +62,8 @@ pub const VARIABLES: [Variable; 17] = [
     optional(
         "AUDIT_CHANNEL_ID",
         "",
-        "In Discord, with the developer mode on, right-click the channel, \"Copy Channel ID\"",
-        "En Discord, con el modo desarrollador activado, haz clic derecho en el canal, \"Copiar ID del canal\"",
+        "In Discord, with Developer Mode on, right-click the channel, \"Copy Channel ID\"",
+        "En Discord, con el modo de desarrollador activado, haz clic derecho en el canal, «Copiar ID del canal»",
     ),
     optional("STATE_FILE", "wolkvox-bot.db", "Write the whole path", "Escribe la ruta completa"),
     optional("AGENT_DIRECTORY", "on", "Use on or off", "Usa on u off"),
@@ -77,8 +79,8 @@ pub const VARIABLES: [Variable; 17] = [
         "",
         "Give an address such as http://proxy.example:3128, or http://name:password@proxy.example:3128 with each \
          @ : / # ? % of the password as %40 %3A %2F %23 %3F %25",
-        "Escribe una dirección como http://proxy.example:3128, o http://nombre:clave@proxy.example:3128 con cada \
-         @ : / # ? % de la clave como %40 %3A %2F %23 %3F %25",
+        "Escribe una dirección como http://proxy.example:3128, o http://usuario:contraseña@proxy.example:3128 con cada \
+         @ : / # ? % de la contraseña como %40 %3A %2F %23 %3F %25",
     ),
     optional("NO_PROXY", "", "", ""),
     optional("DISCORD_API_URL", "https://discord.com", ADDRESS, DIRECCION),

@@ -37,14 +37,12 @@ pub enum RestError {
     #[error("no answer from Discord: {0}")]
     NoAnswer(#[from] HttpError),
     /// Something answered that Discord never says, such as a company's proxy.
-    #[error(
-        "something else answered in Discord's place, with HTTP {0}; a proxy on the way may want to be signed in to"
-    )]
+    #[error("something other than Discord answered, with HTTP {0}; a proxy in between may want you to sign in")]
     NotDiscord(u16),
     /// It holds the pause that is asked for, if any.
     #[error(
         "Cloudflare, which protects Discord, blocks this machine's public address (HTTP 403): too many requests came from \
-         it, perhaps from other machines that share it. The block passes; if it does not, use another address"
+         it, perhaps from other machines that share it. The block ends by itself; if it does not, use another address"
     )]
     Banned(Option<Duration>),
 }
@@ -57,11 +55,11 @@ impl Localized for RestError {
             }
             Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
             Self::NotDiscord(status) => format!(
-                "otra cosa respondió en lugar de Discord, con HTTP {status}; quizá un proxy en el camino pide iniciar sesión"
+                "otra cosa respondió en lugar de Discord, con HTTP {status}; puede que un proxy intermedio pida iniciar sesión"
             ),
             Self::Banned(_) => "Cloudflare, que protege a Discord, bloquea la dirección pública de esta máquina (HTTP \
-                                403): le llegaron demasiadas peticiones desde ella, quizá de otras máquinas que la \
-                                comparten. El bloqueo pasa; si no, usa otra dirección"
+                                403): le llegaron demasiadas peticiones desde ella, quizás de otras máquinas que la \
+                                comparten. El bloqueo termina solo; si no, usa otra dirección"
                 .to_owned(),
         }
     }

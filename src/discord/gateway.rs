@@ -196,7 +196,7 @@ impl Gateway<'_> {
                     Ok(payload) => handle(payload),
                     // Not the error's own words: they may quote the interaction's token.
                     Err(error) => tracing::warn!(
-                        "an interaction was left alone because it can't be understood: {:?} error at column {}",
+                        "an interaction was ignored, because it can't be understood: {:?} error at column {}",
                         error.classify(),
                         error.column()
                     ),

@@ -55,7 +55,7 @@ impl Handler {
         let interaction = match Interaction::try_from(payload) {
             Ok(interaction) => interaction,
             Err(why) => {
-                tracing::warn!("an interaction was left alone because it can't be understood: {why}");
+                tracing::warn!("an interaction was ignored, because it can't be understood: {why}");
                 return;
             }
         };
@@ -64,8 +64,8 @@ impl Handler {
             if !self.told_of_others.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     server_id = interaction.guild.map(u64::from),
-                    "commands of another server than DISCORD_GUILD_ID names come in and are left alone: the bot was \
-                     invited there too, or another copy runs with the same DISCORD_TOKEN"
+                    "commands from another server than DISCORD_GUILD_ID come in and are ignored: the bot was invited \
+                     there too, or another copy runs with the same DISCORD_TOKEN"
                 );
             }
         } else if let Request::Suggest(_) = interaction.request {
@@ -73,7 +73,7 @@ impl Handler {
         } else if self.mark_seen(interaction.callback.id) {
             self.command(interaction, received);
         } else {
-            tracing::debug!(interaction_id = %interaction.callback.id, "delivered again, left alone");
+            tracing::debug!(interaction_id = %interaction.callback.id, "delivered again, ignored");
         }
     }
 

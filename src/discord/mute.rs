@@ -314,7 +314,7 @@ async fn look_again(context: &Context, number: u64, command: &Command, text: &st
     };
     if let Err(error) = told {
         let why = error_chain(&error);
-        tracing::warn!(%interaction_id, "it is not known whether a person is left on \"thinking…\": {why}");
+        tracing::warn!(%interaction_id, "it is not known whether a person still sees \"thinking…\": {why}");
     }
     ledger.release(number);
 }

@@ -79,7 +79,7 @@ pub enum Interruption {
     Asked,
     #[error("the gateway ended the session")]
     SessionOver,
-    #[error("nearly all connections that Discord allows in a day are spent ({remaining} are left)")]
+    #[error("nearly all connections that Discord allows in a day are used up ({remaining} are left)")]
     FewIdentifies { remaining: u32, wait: Duration },
 }
 
@@ -124,7 +124,7 @@ impl Interruption {
             Self::FewIdentifies { wait, .. } => {
                 tracing::error!(
                     "{self}; the next one is made when there are more, in {} s by Discord's count: it resets the bot's token \
-                     when all are spent",
+                     when all are used up",
                     wait.as_secs()
                 );
                 Some(pause.max(*wait).min(LOOK_AGAIN))

@@ -83,7 +83,7 @@ impl Registration<'_> {
         match self.insist(|| self.rest.guild(self.guild)).await {
             Ok(guild) => self.log_roles(&guild),
             Err(error) => tracing::warn!(
-                "Discord does not tell the server's name and roles (GET /guilds/{}), so ALLOWED_ROLE_IDS could not be \
+                "Discord does not give the server's name and roles (GET /guilds/{}), so ALLOWED_ROLE_IDS could not be \
                  compared with them: {}",
                 self.guild,
                 error_chain(&error)
@@ -96,7 +96,9 @@ impl Registration<'_> {
         for id in self.roles {
             match guild.roles.iter().find(|role| role.id == *id) {
                 Some(role) => tracing::info!(role = role.name, "may use /mute"),
-                None => tracing::warn!(role_id = %id, "ALLOWED_ROLE_IDS names a role that the server does not have"),
+                None => {
+                    tracing::warn!(role_id = %id, "ALLOWED_ROLE_IDS has a role that the server does not have: correct it, and restart the bot")
+                }
             }
         }
     }

@@ -48,7 +48,7 @@ pub enum OpenError {
     NotPermitted(PathBuf, u32),
     /// A second process would not be kept out.
     #[error(
-        "the folder of {0} does not lock files, as a Windows folder in WSL or a network folder. Name a file on this \
+        "the folder of {0} can't lock files, such as a Windows folder in WSL or a network folder. Name a file on this \
          machine's own disk"
     )]
     NoLocks(PathBuf),
@@ -69,9 +69,9 @@ pub enum OpenError {
     )]
     Newer(PathBuf, i64),
     /// There is no file, and no room for one.
-    #[error("there is no room on the disk for {0}. Free some, or name a file elsewhere")]
+    #[error("there is no room on the disk for {0}. Free some space, or name a file elsewhere")]
     Full(PathBuf),
-    #[error("{0} can't be used ({1}). See to that, name another file, or set it to off to keep nothing on disk")]
+    #[error("{0} can't be used ({1}). Fix that, name another file, or set STATE_FILE to off to keep nothing on disk")]
     Other(PathBuf, String),
 }
 
@@ -80,33 +80,33 @@ impl Localized for OpenError {
         match self {
             Self::Directory(path) => {
                 let path = path.display();
-                format!("{path} es un directorio. Nombra un archivo dentro de él, por ejemplo {path}/wolkvox-bot.db")
+                format!("{path} es una carpeta. Indica un archivo dentro de ella, por ejemplo {path}/wolkvox-bot.db")
             }
             Self::NoFolder(path) => {
-                format!("la carpeta de {} no existe. Créala o nombra un archivo en otro lugar", path.display())
+                format!("la carpeta de {} no existe. Créala o indica un archivo en otro lugar", path.display())
             }
             Self::DanglingLink(path) => {
                 format!(
-                    "{} es un enlace a un archivo que no existe. Borra el enlace o nombra otro archivo",
+                    "{} es un enlace a un archivo que no existe. Borra el enlace o indica otro archivo",
                     path.display()
                 )
             }
             Self::NotPermitted(path, user) => format!(
-                "el usuario {user} no puede escribir {} y su carpeta. Nombra un archivo en una carpeta propia de ese usuario; \
+                "el usuario {user} no puede escribir {} y su carpeta. Indica un archivo en una carpeta propia de ese usuario; \
                  una carpeta solo para el bot, como un bind mount de un contenedor, se le puede dar: sudo chown \
                  {user}:{user} CARPETA",
                 path.display()
             ),
             Self::NoLocks(path) => format!(
-                "la carpeta de {} no bloquea archivos, como una carpeta de Windows en WSL o una de red. Nombra un archivo \
-                 en un disco propio de esta máquina",
+                "la carpeta de {} no permite bloquear archivos, como una carpeta de Windows en WSL o una de red. Indica un \
+                 archivo en un disco propio de esta máquina",
                 path.display()
             ),
             Self::NotOurs(path, why) => {
                 let path = path.display();
                 format!(
                     "{path} está dañado o no es un archivo de estado de este bot ({why}). Se dejó como está: muévelo \
-                     junto con {path}-wal, y el bot empieza uno nuevo, o nombra otro archivo"
+                     junto con {path}-wal, y el bot empieza uno nuevo, o indica otro archivo"
                 )
             }
             Self::Older(path) => {
@@ -118,15 +118,15 @@ impl Localized for OpenError {
             }
             Self::Newer(path, version) => format!(
                 "{} fue escrito por una versión más nueva del bot (su formato es {version}, esta conoce {VERSION}). \
-                 Inicia esa versión o nombra otro archivo",
+                 Inicia esa versión o indica otro archivo",
                 path.display()
             ),
             Self::Full(path) => format!(
-                "no hay espacio en el disco para {}. Libera espacio o nombra un archivo en otro lugar",
+                "no hay espacio en el disco para {}. Libera espacio o indica un archivo en otro lugar",
                 path.display()
             ),
             Self::Other(path, why) => format!(
-                "no se puede usar {} ({why}). Corrígelo, nombra otro archivo, o pon off para no guardar nada en disco",
+                "no se puede usar {} ({why}). Corrígelo, indica otro archivo, o pon STATE_FILE en off para no guardar nada en disco",
                 path.display()
             ),
         }
@@ -311,7 +311,7 @@ fn open(path: &Path) -> Result<Connection, TakeError> {
         0 if tables == 0 => return Ok(connection),
         1.. if version < VERSION => OpenError::Older(path),
         1.. => OpenError::Newer(path, version),
-        _ => OpenError::NotOurs(path, "it has other tables".to_owned()),
+        _ => OpenError::NotOurs(path, format!("PRAGMA user_version = {version}")),
     };
     Err(TakeError::NotOurs(fault))
 }

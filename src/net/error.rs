@@ -12,8 +12,8 @@ use crate::language::{Both, Localized, both};
 pub enum ClientError {
     /// No certificate can be verified. Holds what was found instead.
     #[error(
-        "no certificate authorities were found on this machine{0}. Install them (the package ca-certificates), or name \
-         a file that has all that are trusted in SSL_CERT_FILE"
+        "no certificate authorities were found on this machine{0}. Install the package \
+         ca-certificates, or name a file with all trusted ones in SSL_CERT_FILE"
     )]
     NoAuthorities(String),
     #[error("the HTTP client can't be set up: {}", error_chain(.0))]
@@ -24,8 +24,8 @@ impl Localized for ClientError {
     fn spanish(&self) -> String {
         match self {
             Self::NoAuthorities(found) => format!(
-                "no se encontraron autoridades de certificación en esta máquina{found}. Instálalas (el paquete \
-                 ca-certificates), o nombra en SSL_CERT_FILE un archivo que tenga todas en las que se confía"
+                "no se encontraron autoridades de certificación en esta máquina{found}. Instala el \
+                 paquete ca-certificates, o indica en SSL_CERT_FILE un archivo que contenga todas las de confianza"
             ),
             Self::Http(error) => format!("no se puede preparar el cliente HTTP: {}", error_chain(error)),
         }
@@ -110,30 +110,30 @@ impl Obstacle {
                 let [english, spanish] = fault.words();
                 [
                     format!(
-                        "the proxy that HTTPS_PROXY names can't be reached: {english}. Check that it is running, and \
-                         its address: http or https, host and port"
+                        "the proxy in HTTPS_PROXY can't be reached: {english}. Check that it is running, and its \
+                         address: http or https, host and port"
                     ),
                     format!(
-                        "no se puede llegar al proxy que nombra HTTPS_PROXY: {spanish}. Revisa que esté funcionando, y \
-                         su dirección: http o https, host y puerto"
+                        "no hay conexión con el proxy indicado en HTTPS_PROXY: {spanish}. Revisa que esté en marcha, \
+                         y su dirección: http o https, host y puerto"
                     ),
                 ]
             }
             Self::ProxyWantsSignIn => both(
-                "the proxy that HTTPS_PROXY names wants a user name and a password, or others than it was given (407). \
-                 Write them as in http://name:password@proxy.example:3128. Only Basic is spoken: if it wants NTLM or \
-                 Kerberos (Negotiate), put a local proxy such as cntlm or px before it",
-                "el proxy que nombra HTTPS_PROXY pide un usuario y una contraseña, u otros que los que recibió (407). \
-                 Escríbelos como en http://nombre:clave@proxy.example:3128. El bot solo habla Basic: si pide NTLM o \
-                 Kerberos (Negotiate), pon delante un proxy local como cntlm o px",
+                "the proxy in HTTPS_PROXY asks for a user name and a password, or does not accept those that it got (407). \
+                 Write them as in http://name:password@proxy.example:3128. The bot supports only Basic: if the proxy wants \
+                 NTLM or Kerberos (Negotiate), put a local proxy such as cntlm or px before it",
+                "el proxy indicado en HTTPS_PROXY pide un usuario y una contraseña, o no acepta los que recibió (407). \
+                 Escríbelos como en http://usuario:contraseña@proxy.example:3128. El bot solo usa Basic: si el proxy \
+                 pide NTLM o Kerberos (Negotiate), pon delante un proxy local como cntlm o px",
             ),
             Self::ProxyRefused => both(
-                "the proxy that HTTPS_PROXY names refuses to make the connection, or can't make it. Check its address, \
-                 and the user name and the password in it, if it wants any; ask its administrator to allow CONNECT to \
-                 this host; if the host can be reached without the proxy, name it in NO_PROXY",
-                "el proxy que nombra HTTPS_PROXY se niega a hacer la conexión, o no puede hacerla. Revisa su \
-                 dirección, y en ella el usuario y la contraseña, si los pide; solicita a quien lo administra que \
-                 permita CONNECT a este host; si se puede llegar al host sin el proxy, ponlo en NO_PROXY",
+                "the proxy in HTTPS_PROXY refuses to make the connection, or can't make it. Check its address, and the \
+                 user name and the password in it, if it wants any; ask its administrator to allow CONNECT to this \
+                 host; if the host can be reached without the proxy, add it to NO_PROXY",
+                "el proxy indicado en HTTPS_PROXY rechaza la conexión o no puede hacerla. Revisa su dirección, y en ella \
+                 el usuario y la contraseña, si los pide; pide a quien administra el proxy que permita CONNECT a este \
+                 host; si se puede llegar al host sin el proxy, agrégalo a NO_PROXY",
             ),
         }
     }
@@ -161,38 +161,38 @@ impl Fault {
             Self::UnknownName => {
                 ["no address was found for this name (DNS)", "no se encontró ninguna dirección para ese nombre (DNS)"]
             }
-            Self::TurnedDown => ["the connection is turned down", "la conexión fue rechazada"],
-            Self::Unanswered => ["nobody answered in time", "nadie respondió a tiempo"],
+            Self::TurnedDown => ["the connection was refused", "la conexión fue rechazada"],
+            Self::Unanswered => ["there was no answer in time", "no hubo respuesta a tiempo"],
             Self::Otherwise => [
-                "the connection can't be made, or breaks off at once",
+                "the connection can't be made, or breaks at once",
                 "la conexión no se puede establecer, o se corta enseguida",
             ],
             Self::UntrustedAuthority => [
                 "its certificate was issued by an authority that this machine does not trust. If SSL_CERT_FILE is set, \
-                 this authority may be missing in it; if a company's proxy stands in between, put its authority's \
-                 certificate into one file with all others that are trusted (cat /etc/ssl/certs/ca-certificates.crt \
-                 corp.pem > all.pem), and name that in SSL_CERT_FILE",
-                "su certificado fue emitido por una autoridad en la que esta máquina no confía. Si SSL_CERT_FILE está \
-                 definida, puede que ahí falte esta autoridad; si hay un proxy de la empresa en medio, reúne el \
-                 certificado de su autoridad en un solo archivo con todas las demás en las que se confía (cat \
-                 /etc/ssl/certs/ca-certificates.crt corp.pem > all.pem), y nómbralo en SSL_CERT_FILE",
+                 this authority may be missing in it; if a company's proxy is in between, put the certificate of its \
+                 authority into one file with all others that are trusted (cat /etc/ssl/certs/ca-certificates.crt \
+                 corp.pem > all.pem), and name that file in SSL_CERT_FILE",
+                "su certificado es de una autoridad en la que esta máquina no confía. Si SSL_CERT_FILE está definida, \
+                 puede que ahí falte esta autoridad; si hay un proxy intermedio de la empresa, junta el certificado de \
+                 su autoridad y todos los demás de confianza en un solo archivo (cat \
+                 /etc/ssl/certs/ca-certificates.crt corp.pem > all.pem), e indícalo en SSL_CERT_FILE",
             ],
             Self::OtherHost => [
-                "its certificate is for another host. Check the address, and whether a proxy on the way answers in its \
+                "its certificate is for another host. Check the address, and whether a proxy in between answers in its \
                  place",
-                "su certificado es de otro host. Revisa la dirección, y si en el camino un proxy responde en su lugar",
+                "su certificado es de otro host. Revisa la dirección, y si un proxy intermedio responde en su lugar",
             ],
             Self::Expired => [
-                "its certificate has expired or is not valid yet. Check this machine's clock; if that is right, the \
-                 server's operator, or that of a proxy in between, has to renew it",
+                "its certificate has expired or is not valid yet. Check this machine's clock; if that is right, \
+                 whoever runs the server, or a proxy in between, has to renew it",
                 "su certificado venció o aún no es válido. Revisa el reloj de esta máquina; si está bien, debe \
-                 renovarlo quien opera el servidor o un proxy en medio",
+                 renovarlo quien administra el servidor o un proxy intermedio",
             ],
             Self::TooOld => [
-                "it offers only encryption that is too old to be safe (TLS 1.2 is the least). If an old proxy stands in \
-                 between, go around it, or have it updated",
+                "it offers only encryption that is too old to be safe (TLS 1.2 is the least). If an old proxy is in \
+                 between, avoid it or have it updated",
                 "solo ofrece un cifrado demasiado antiguo para ser seguro (lo mínimo es TLS 1.2). Si hay un proxy \
-                 antiguo en medio, evítalo o pide que lo actualicen",
+                 intermedio antiguo, evítalo o pide que lo actualicen",
             ],
         }
     }

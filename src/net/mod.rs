@@ -129,7 +129,7 @@ impl BaseUrl {
         if !keeps_secrets(&url) {
             return Err(both(
                 "it is not https (http is allowed on this machine itself only, because the token travels there)",
-                "no es https (http solo se permite dentro de esta misma máquina, porque el token viaja hasta allí)",
+                "no es https (http solo se permite dentro de esta misma máquina, porque por ahí viaja el token)",
             ));
         }
         let plain = url.username().is_empty() && url.password().is_none();

@@ -86,7 +86,7 @@ impl Localized for InformationError {
             Self::NoAnswer(error) if !error.may_have_been_sent() => error.spanish(),
             Self::NoAnswer(error) => format!("Wolkvox no respondió: {}", error.spanish()),
             Self::Refused(rejected) => format!("Wolkvox lo rechazó con {}", rejected.code),
-            Self::Fault(code) => format!("Wolkvox tiene un fallo propio ({code})"),
+            Self::Fault(code) => format!("Wolkvox tiene una falla propia ({code})"),
             Self::Unreadable(status) => format!("no se puede leer la respuesta de Wolkvox (HTTP {status})"),
         }
     }

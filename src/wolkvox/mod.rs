@@ -37,9 +37,9 @@ const KEEP_CONNECTION: Duration = Duration::from_secs(4);
 /// English and in Spanish.
 pub const FIREWALL: [&str; 2] = [
     "Wolkvox's servers have a firewall of their own: the public IPv4 address that this machine, or its proxy, goes out \
-     with has to be entered for the operation, in Wolkvox Manager or by Wolkvox's support.",
+     with has to be allowed there for your operation, in Wolkvox Manager or by Wolkvox's support.",
     "Los servidores de Wolkvox tienen su propio firewall: la dirección IPv4 pública con la que sale esta máquina, o su \
-     proxy, debe estar registrada para la operación, en Wolkvox Manager o por el soporte de Wolkvox.",
+     proxy, debe estar autorizada ahí para tu operación, en Wolkvox Manager o por el soporte de Wolkvox.",
 ];
 /// After how long the log speaks of it again.
 const FIREWALL_AGAIN: Duration = Duration::from_secs(10 * 60);
