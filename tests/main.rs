@@ -29,6 +29,7 @@ mod faults;
 mod gateway;
 mod guard;
 mod hostile;
+mod installation;
 mod keystrokes;
 mod killed;
 mod languages;
