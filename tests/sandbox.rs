@@ -73,8 +73,12 @@ async fn be_the_sandbox() -> ExitCode {
         let folder = temp_dir();
         let folder = folder.display();
         screen.tell([
-            format!("No folder can be made in {folder}: {error}. Name another one with the variable TMPDIR."),
-            format!("No se puede crear una carpeta en {folder}: {error}. Indica otra con la variable TMPDIR."),
+            format!(
+                "No folder can be made in {folder}: {error}. Name another one with TMPDIR; with Docker: --tmpfs /tmp."
+            ),
+            format!(
+                "No se puede crear una carpeta en {folder}: {error}. Indica otra con TMPDIR; con Docker: --tmpfs /tmp."
+            ),
         ]);
         return ExitCode::FAILURE;
     }
