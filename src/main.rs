@@ -44,6 +44,8 @@ Opciones: -h, --help         muestra esto
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
 copia .env.example como .env y llénalo. La guía .github/README.es.md explica cada variable.";
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Exit code for a wrong argument, a wrong configuration, and everything else that only a person can fix: systemd's
 /// `RestartPreventExitStatus=2` then does not start the bot again.
 const UNUSABLE: u8 = 2;
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         ["check"] => with_runtime(run_check),
         [journal::TRY_TO_TAKE, path] => ExitCode::from(journal::try_to_take(Path::new(path))),
         ["-h" | "--help" | "help"] => print(language().pick_for_operator(HELP, HELP_IN_SPANISH)),
-        ["-V" | "--version"] => print(concat!("wolkvox-bot ", env!("CARGO_PKG_VERSION"))),
+        ["-V" | "--version"] => print(&version()),
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
             let what = language().pick_for_operator("unknown argument", "argumento desconocido:");
             let try_this = language().pick_for_operator("Try", "Prueba con");
@@ -69,6 +71,16 @@ fn main() -> ExitCode {
             ExitCode::from(UNUSABLE)
         }
     }
+}
+
+/// The commit that this was built from, where the build was told.
+fn commit() -> Option<&'static str> {
+    option_env!("WOLKVOX_BOT_COMMIT").filter(|commit| !commit.is_empty())
+}
+
+fn version() -> String {
+    let commit = commit().map(|commit| format!(" ({commit})")).unwrap_or_default();
+    format!("wolkvox-bot {VERSION}{commit}")
 }
 
 fn language() -> Language {
@@ -110,6 +122,7 @@ fn run(runtime: &Runtime, signals: Signals) -> ExitCode {
         }
     };
     let log = Log::start(&config, language);
+    tracing::info!(version = VERSION, commit = commit(), "starting");
     let ended = App::build(config).map_err(RunError::from);
     let Err(error) = ended.and_then(|app| runtime.block_on(serve(app, signals, log))) else { return ExitCode::SUCCESS };
     let what = language.pick_for_operator("wolkvox-bot ended.", "wolkvox-bot terminó.");

@@ -26,7 +26,7 @@ async fn help_version_and_unknown_arguments_work_as_people_expect() {
     for (argument, code, expected) in [
         ("--help", 0, "Usage: wolkvox-bot"),
         ("-h", 0, "wolkvox-bot check"),
-        ("--version", 0, concat!("wolkvox-bot ", env!("CARGO_PKG_VERSION"))),
+        ("--version", 0, "wolkvox-bot "),
         ("-V", 0, "wolkvox-bot "),
         ("chek", 2, "unknown argument \"chek\". Try: wolkvox-bot --help"),
         ("--verbose", 2, "Try: wolkvox-bot --help"),
@@ -37,6 +37,26 @@ async fn help_version_and_unknown_arguments_work_as_people_expect() {
         let printed = if code == 0 { process.log.text() } else { told };
         assert!(printed.contains(expected), "{argument}: {printed}");
     }
+}
+
+#[tokio::test]
+async fn the_version_and_the_first_line_of_the_log_name_the_commit_where_the_build_was_told() {
+    let version = env!("CARGO_PKG_VERSION");
+    let (in_brackets, as_field) = match option_env!("WOLKVOX_BOT_COMMIT") {
+        None | Some("") => (String::new(), String::new()),
+        Some(commit) => (format!(" ({commit})"), format!(" commit=\"{commit}\"")),
+    };
+    let mut process = Process::start(&HashMap::new(), &["--version"]);
+    process.ended().await;
+    assert_eq!(process.log.text(), format!("wolkvox-bot {version}{in_brackets}"));
+
+    let (discord, wolkvox) = (Discord::start().await, Wolkvox::start().await);
+    let mut variables = variables(&discord, &wolkvox);
+    variables.insert("DISCORD_TOKEN", "wrong".to_owned());
+    let mut process = Process::start(&variables, &[]);
+    process.ended().await;
+    let first = process.log.lines().swap_remove(0);
+    assert!(first.ends_with(&format!(" starting version=\"{version}\"{as_field}")), "{first}");
 }
 
 #[tokio::test]

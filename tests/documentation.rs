@@ -1,7 +1,7 @@
-//! Both guides, `.env.example` and the code say the same.
+//! The guides, in English and in Spanish, `.env.example` and the code say the same.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serenity::model::id::{InteractionId, UserId};
@@ -14,10 +14,18 @@ use wolkvox_bot::reply;
 
 const ENGLISH: &str = "README.md";
 const SPANISH: &str = ".github/README.es.md";
+const OPERATIONS: &str = ".github/OPERATIONS.md";
+const OPERATIONS_IN_SPANISH: &str = ".github/OPERATIONS.es.md";
+const CHANGELOG: &str = ".github/CHANGELOG.md";
 const FOR_DEVELOPERS: &str = ".github/CONTRIBUTING.md";
+const TWINS: [[&str; 2]; 2] = [[ENGLISH, SPANISH], [OPERATIONS, OPERATIONS_IN_SPANISH]];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
 
 fn read(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    std::fs::read_to_string(path(name)).unwrap()
 }
 
 /// A heading, what stands below it up to the next one, and its code blocks.
@@ -57,6 +65,11 @@ impl Section {
         self.code.iter().map(|line| line.split("  #").next().unwrap().trim_end()).collect()
     }
 
+    /// How many rows its tables have.
+    fn rows(&self) -> usize {
+        self.prose.iter().filter(|line| line.starts_with('|')).count()
+    }
+
     /// The fragment of a link to it, as GitHub makes it.
     fn anchor(&self) -> String {
         let kept = self.heading.to_lowercase().replace(' ', "-");
@@ -77,7 +90,7 @@ fn variables(text: &str) -> Vec<(String, String)> {
 
 #[test]
 fn each_guide_has_a_row_for_every_variable_and_no_other() {
-    for (guide, yes) in [(ENGLISH, "yes"), (SPANISH, "sí")] {
+    for (guide, yes) in [(OPERATIONS, "yes"), (OPERATIONS_IN_SPANISH, "sí")] {
         let default = |required: bool, default: &str| match (required, default) {
             (true, _) => yes.to_owned(),
             (false, "") => "–".to_owned(),
@@ -93,14 +106,16 @@ fn each_guide_has_a_row_for_every_variable_and_no_other() {
 
 #[test]
 fn the_guides_have_the_same_sections_with_the_same_names_and_commands() {
-    let (english, spanish) = (sections(&read(ENGLISH)), sections(&read(SPANISH)));
-    for (english, spanish) in english.iter().zip(&spanish) {
-        let where_ = format!("{:?} and {:?}", english.heading, spanish.heading);
-        assert_eq!(english.level, spanish.level, "{where_}");
-        assert_eq!(english.names(), spanish.names(), "{where_}");
-        assert_eq!(english.commands(), spanish.commands(), "{where_}");
+    for [english, spanish] in TWINS.map(|twins| twins.map(|guide| sections(&read(guide)))) {
+        for (english, spanish) in english.iter().zip(&spanish) {
+            let where_ = format!("{:?} and {:?}", english.heading, spanish.heading);
+            assert_eq!(english.level, spanish.level, "{where_}");
+            assert_eq!(english.names(), spanish.names(), "{where_}");
+            assert_eq!(english.commands(), spanish.commands(), "{where_}");
+            assert_eq!(english.rows(), spanish.rows(), "{where_}");
+        }
+        assert_eq!(english.len(), spanish.len());
     }
-    assert_eq!(english.len(), spanish.len());
 }
 
 #[test]
@@ -130,16 +145,57 @@ fn the_guides_quote_replies_as_they_are() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    for guide in [ENGLISH, SPANISH, FOR_DEVELOPERS] {
+    for guide in TWINS.into_iter().flatten().chain([CHANGELOG, FOR_DEVELOPERS]) {
         let text = read(guide);
-        let anchors: BTreeSet<String> = sections(&text).iter().map(Section::anchor).collect();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(guide);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            match link.strip_prefix('#') {
-                Some(anchor) => assert!(anchors.contains(anchor), "{guide}: {link}"),
-                None if link.starts_with("https://") => {}
-                None => assert!(folder.parent().unwrap().join(link).exists(), "{guide}: {link}"),
+            if link.starts_with("https://") {
+                continue;
             }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let linked = if file.is_empty() { path(guide) } else { path(guide).parent().unwrap().join(file) };
+            assert!(linked.exists(), "{guide}: {link}");
+            if !anchor.is_empty() {
+                let text = std::fs::read_to_string(linked).unwrap();
+                assert!(sections(&text).iter().any(|section| section.anchor() == anchor), "{guide}: {link}");
+            }
+        }
+    }
+}
+
+/// The address stands in Cargo.toml; whoever publishes the project elsewhere changes it there and where this says.
+#[test]
+fn every_address_of_the_project_is_the_one_in_cargo_toml() {
+    let repository = env!("CARGO_PKG_REPOSITORY");
+    let image = repository.replace("https://github.com/", "ghcr.io/").to_lowercase();
+    let files = [CHANGELOG, FOR_DEVELOPERS, ".deploy/compose.yaml", "Dockerfile"];
+    let mut found = 0;
+    for file in TWINS.into_iter().flatten().chain(files) {
+        let text = read(file);
+        for (start, address) in [("https://github.com/", repository), ("ghcr.io/", &image)] {
+            for (at, _) in text.match_indices(start) {
+                let line = text[at..].lines().next().unwrap();
+                let rest = line.strip_prefix(address);
+                let whole = rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'));
+                assert!(whole, "{file}: {line:?} is not at {address}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 10, "the guides name it");
+}
+
+#[test]
+fn the_guides_name_every_language_that_the_bot_speaks() {
+    for language in Language::ALL {
+        let names = match language {
+            Language::English => ["English", "inglés"],
+            Language::Spanish => ["Spanish", "español"],
+            Language::Portuguese => ["Portuguese", "portugués"],
+        };
+        for (guide, name) in [ENGLISH, SPANISH].into_iter().zip(names) {
+            let text = read(guide);
+            let line = text.lines().find(|line| line.starts_with("- **") && line.contains(name));
+            assert!(line.is_some(), "{guide}: {name}");
         }
     }
 }
@@ -147,7 +203,7 @@ fn every_link_leads_somewhere() {
 #[test]
 fn the_readme_is_short_and_names_the_two_commands() {
     let readme = read(ENGLISH);
-    assert!(readme.len() <= 14 * 1024, "{}", readme.len());
+    assert!(readme.len() <= 10 * 1024, "{}", readme.len());
     assert!(readme.contains("cargo run --example sandbox") && readme.contains("cargo test"));
 }
 

@@ -29,6 +29,7 @@ mod faults;
 mod gateway;
 mod guard;
 mod hostile;
+mod installation;
 mod keystrokes;
 mod killed;
 mod languages;
@@ -38,6 +39,8 @@ mod picture;
 mod proxies;
 mod queue;
 mod registration;
+#[path = "sandbox/tests.rs"]
+mod sandbox;
 mod standby;
 mod startup;
 mod state_file;
