@@ -52,7 +52,7 @@ pub enum State {
     Standby,
     /// The command is registered, and commands come in.
     Ready,
-    /// The connection that commands come in through is lost, and made anew.
+    /// The connection that commands come in through is lost, and made again.
     Reconnecting,
     /// No new commands are taken, and those in progress are finished. It is the last state.
     Stopping,

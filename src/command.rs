@@ -10,7 +10,7 @@
 //! | `Waiting` | "thinking…" | no | "still in progress" | "Not sent: something broke in the bot" | "Not sent: the bot was restarted" |
 //! | `Calling` | "thinking…" | perhaps | "still in progress" | "Unknown: something broke in the bot" | "Unknown: the bot was interrupted" |
 //! | `Decided`, not told | "thinking…", or the outcome | as the outcome says | "toggled", "it is not known whether", or nothing | the outcome, in the bot's own words | the outcome |
-//! | `Decided`, told | the outcome | as the outcome says | likewise | nothing | nothing |
+//! | `Decided`, told | the outcome | as the outcome says | as the outcome says | nothing | nothing |
 //! | `Asked` | the question, if it was accepted | no | nothing | nothing | nothing; its button works |
 //!
 //! `Waiting` is written only where the command has to wait; otherwise the file goes from `Answering` to `Calling`. The

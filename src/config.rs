@@ -72,7 +72,7 @@ pub struct Draft {
     pub allowlist: Option<Allowlist>,
     /// `None` where it is wrong, `Some(None)` where it is not set.
     pub audit_channel: Option<Option<ChannelId>>,
-    /// Likewise; `Some(None)` where nothing is kept on disk.
+    /// `None` where it is wrong, `Some(None)` where nothing is kept on disk.
     pub state_file: Option<Option<PathBuf>>,
     config: Option<Config>,
     problems: Problems,

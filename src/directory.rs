@@ -117,7 +117,9 @@ impl Directory {
                 state.due = Some(Instant::now() + again);
                 let why = error_chain(&error);
                 if first {
-                    tracing::warn!("the agent directory can't be read, so names may be missing: {why}");
+                    tracing::warn!(
+                        "the agent directory can't be read, so names may be missing: {why}. wolkvox-bot check says more"
+                    );
                 } else {
                     tracing::debug!(again_in_s = again.as_secs(), "the agent directory still can't be read: {why}");
                 }

@@ -288,8 +288,8 @@ impl Writer {
         let failed = self.shared.failing.swap(error.is_some(), Ordering::Relaxed);
         match &error {
             Some(error) if !failed => tracing::error!(
-                "STATE_FILE: {path} can't be written ({error}). The bot goes on from memory; if it is killed now, nobody \
-                 is told the outcome of the commands in progress"
+                "STATE_FILE: {path} can't be written ({error}). Check the disk and its free space. The bot goes on from \
+                 memory; if it is killed now, nobody is told the outcome of the commands in progress"
             ),
             None if failed => tracing::info!("STATE_FILE: {path} is written again"),
             _ => {}

@@ -96,7 +96,7 @@ async fn in_a_spanish_locale_it_says_in_spanish_why_it_can_not_start() {
     let (_, told) = Process::start(&spanish, &[]).ended().await;
     assert!(told.contains("Copia .env.example como .env") && told.contains("cargo run --example sandbox"), "{told}");
     let (_, told) = Process::start(&spanish, &["chek"]).ended().await;
-    assert!(told.contains("argumento desconocido: \"chek\". Prueba: wolkvox-bot --help"), "{told}");
+    assert!(told.contains("argumento desconocido: \"chek\". Prueba con: wolkvox-bot --help"), "{told}");
     let mut process = Process::start(&spanish, &["--help"]);
     assert_eq!(process.ended().await.0, Some(0));
     let help = process.log.text();

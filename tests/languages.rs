@@ -135,6 +135,20 @@ fn no_sentence_is_the_same_in_two_languages() {
     }
 }
 
+#[test]
+fn no_language_is_missing_from_the_list_of_all() {
+    // The compiler points here when a language is added to the enum.
+    macro_rules! every {
+        ($($language:ident),+) => {{
+            match Language::default() {
+                $(Language::$language)|+ => {}
+            }
+            [$(Language::$language),+]
+        }};
+    }
+    assert_eq!(Language::ALL.as_slice(), every![English, Spanish, Portuguese]);
+}
+
 #[tokio::test]
 async fn everybody_is_answered_in_their_own_language() {
     World::run(async |world| {

@@ -39,6 +39,8 @@ mod picture;
 mod proxies;
 mod queue;
 mod registration;
+#[path = "sandbox/tests.rs"]
+mod sandbox;
 mod standby;
 mod startup;
 mod state_file;

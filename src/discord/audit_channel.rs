@@ -42,7 +42,7 @@ pub async fn post(rest: &Rest, ledger: &Ledger, channel: ChannelId) {
             }
             Some(error) => tracing::warn!(
                 interaction_id = %owed[0].command.callback.id,
-                "the toggle was not posted to AUDIT_CHANNEL_ID: {}",
+                "the toggle was not posted to AUDIT_CHANNEL_ID: {}. wolkvox-bot check says more",
                 error_chain(error)
             ),
             None => {}

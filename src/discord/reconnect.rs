@@ -57,7 +57,7 @@ impl Localized for GatewayError {
             Self::Token => "DISCORD_TOKEN: Discord no lo acepta".to_owned(),
             Self::Closed(code) => format!("Discord cerró la conexión definitivamente, con el código {code}"),
             Self::Unreachable { after, last } => {
-                format!("no hubo conexión con Discord durante {}. El último intento: {}", span(*after), last.spanish())
+                format!("No hubo conexión con Discord durante {}. El último intento: {}", span(*after), last.spanish())
             }
         }
     }
@@ -92,7 +92,7 @@ impl Localized for Interruption {
             Self::Silent => "el gateway no respondió a tiempo",
             Self::Asked => "el gateway pidió otra conexión",
             Self::SessionOver => "el gateway terminó la sesión",
-            Self::FewIdentifies { .. } => "se gastaron casi todas las conexiones que Discord permite al día",
+            Self::FewIdentifies { .. } => "se agotaron casi todas las conexiones que Discord permite al día",
         }
         .to_owned()
     }

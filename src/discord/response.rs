@@ -131,7 +131,7 @@ pub(super) async fn deliver(context: &Context, command: &Command, reply: &Reply)
         if deleted >= DELETED_FOR_GOOD {
             return post_below(context, command, reply).await;
         }
-        // Any other refusal may pass: Discord has called fresh tokens void, and what a message is about may change.
+        // Any other refusal may pass: Discord has called fresh tokens invalid, and what a message is about may change.
         if !backoff.wait(error.least_pause(), deadline).await {
             return Err(error);
         }

@@ -47,6 +47,35 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// Waits until the request is carried out, where it is.
+    async fn wait(&self) {
+        match self {
+            Self::Slow(time) => sleep(*time).await,
+            Self::Held(held) => held.notified().await,
+            _ => {}
+        }
+    }
+
+    /// The answer in the end; this one where all is well.
+    async fn answer(self, confirmation: Answer) -> Answer {
+        match self {
+            Self::Confirm | Self::Slow(_) | Self::Held(_) => confirmation,
+            Self::Late(time) => {
+                sleep(time).await;
+                confirmation
+            }
+            Self::Refuse(status, error, msg) => refusal(status, error, msg),
+            Self::Say(status, kind, body) => {
+                Answer::Full { status, headers: vec![("content-type", kind.to_owned())], body }
+            }
+            Self::Raw(bytes) => Answer::Raw(bytes),
+            Self::CutBefore | Self::CutAfter => Answer::Cut,
+            Self::Endless => Answer::Endless,
+            Self::Silent => Answer::Silent,
+            Self::Redirect(to) => Answer::Full { status: 307, headers: vec![("location", to)], body: Vec::new() },
+        }
+    }
+
     fn is_unknowable(&self) -> bool {
         matches!(self, Self::Say(..) | Self::Raw(_) | Self::CutBefore | Self::CutAfter | Self::Endless | Self::Silent)
     }
@@ -72,6 +101,8 @@ pub struct State {
     pub token_info: Option<Answer>,
     /// How often the token was asked about.
     pub token_questions: usize,
+    /// What happens to questions for the token's quota that have no such answer.
+    pub token_info_fate: Option<Fate>,
     pub violations: Vec<String>,
 }
 
@@ -261,15 +292,14 @@ impl Wolkvox {
                 answer.unwrap_or_else(|| listing(&[]))
             }
             ("GET", "/api/v2/information.php", "api=token_info") => {
-                let answer = self.state(|state| state.token_info.take());
-                answer.unwrap_or_else(|| {
-                    let data = json!({"description": "bot", "token_limit": "5000", "token_use_today": 12,
-                        "all_token_today": "40", "available_consumption_options": "4960"});
-                    Answer::json(
-                        200,
-                        &json!({"code": 200, "error": null, "msg": "1 records were found", "data": [data]}),
-                    )
-                })
+                let (answer, fate) = self.state(|state| (state.token_info.take(), state.token_info_fate.clone()));
+                match (answer, fate.unwrap_or(Fate::Confirm)) {
+                    (Some(answer), _) => answer,
+                    (None, fate) => {
+                        fate.wait().await;
+                        fate.answer(quota()).await
+                    }
+                }
             }
             (method, path, query) => self.violation(format!("{method} {path}?{query}")),
         }
@@ -288,31 +318,11 @@ impl Wolkvox {
         if in_flight > 2 {
             return refusal(403, "FORBIDDEN", "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)");
         }
-        let confirm = || Answer::json(200, &json!({"code": "200", "error": null, "msg": SUCCESS}));
-        match &fate {
-            Fate::Slow(time) => sleep(*time).await,
-            Fate::Held(held) => held.notified().await,
-            _ => {}
-        }
+        fate.wait().await;
         if !matches!(fate, Fate::Refuse(..) | Fate::CutBefore | Fate::Redirect(_)) {
             self.state(|state| *state.toggles.entry(agent).or_default() += 1);
         }
-        match fate {
-            Fate::Confirm | Fate::Slow(_) | Fate::Held(_) => confirm(),
-            Fate::Late(time) => {
-                sleep(time).await;
-                confirm()
-            }
-            Fate::Refuse(status, error, msg) => refusal(status, error, msg),
-            Fate::Say(status, kind, body) => {
-                Answer::Full { status, headers: vec![("content-type", kind.to_owned())], body }
-            }
-            Fate::Raw(bytes) => Answer::Raw(bytes),
-            Fate::CutBefore | Fate::CutAfter => Answer::Cut,
-            Fate::Endless => Answer::Endless,
-            Fate::Silent => Answer::Silent,
-            Fate::Redirect(to) => Answer::Full { status: 307, headers: vec![("location", to)], body: Vec::new() },
-        }
+        fate.answer(Answer::json(200, &json!({"code": "200", "error": null, "msg": SUCCESS}))).await
     }
 }
 
@@ -326,6 +336,13 @@ impl Drop for Hanging {
 
 pub fn refusal(status: u16, error: &str, msg: &str) -> Answer {
     Answer::json(status, &json!({"code": status.to_string(), "error": error, "msg": msg}))
+}
+
+/// The token's quota, with all the fields that Wolkvox sends.
+fn quota() -> Answer {
+    let data = json!({"description": "bot", "token_limit": "5000", "token_use_today": 12, "all_token_today": "40",
+        "available_consumption_options": "4960"});
+    Answer::json(200, &json!({"code": 200, "error": null, "msg": "1 records were found", "data": [data]}))
 }
 
 /// A listing of agents, with all the fields that Wolkvox sends.
