@@ -21,7 +21,8 @@ use wolkvox_bot::journal;
 use wolkvox_bot::language::{Language, Localized as _};
 use wolkvox_bot::{systemd, telemetry};
 
-const HELP: &str = "\
+const HELP: &str = concat!(
+    "\
 wolkvox-bot: /mute agent_id for Discord, which presses the MUTE button in a Wolkvox agent's application
 
 Usage: wolkvox-bot          run the bot
@@ -31,8 +32,11 @@ Options: -h, --help         show this
          -V, --version      show the version
 
 It is configured with environment variables, or with a file .env in the working directory:
-copy .env.example to .env and fill it in. README.md explains every variable.";
-const HELP_IN_SPANISH: &str = "\
+copy .env.example to .env and fill it in. The guide: ",
+    env!("CARGO_PKG_REPOSITORY")
+);
+const HELP_IN_SPANISH: &str = concat!(
+    "\
 wolkvox-bot: /mute agent_id para Discord, que pulsa el botón MUTE en la aplicación de un agente de Wolkvox
 
 Uso: wolkvox-bot          inicia el bot
@@ -42,7 +46,10 @@ Opciones: -h, --help         muestra esto
           -V, --version      muestra la versión
 
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
-copia .env.example como .env y llénalo. La guía .github/README.es.md explica cada variable.";
+copia .env.example como .env y llénalo. La guía: ",
+    env!("CARGO_PKG_REPOSITORY"),
+    "/blob/HEAD/.github/README.es.md"
+);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

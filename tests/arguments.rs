@@ -94,7 +94,10 @@ async fn in_a_spanish_locale_it_says_in_spanish_why_it_can_not_start() {
     }
     let spanish = HashMap::from([("LANG", "es_CO.UTF-8".to_owned())]);
     let (_, told) = Process::start(&spanish, &[]).ended().await;
-    assert!(told.contains("Copia .env.example como .env") && told.contains("cargo run --example sandbox"), "{told}");
+    assert!(
+        told.contains("Copia .env.example como .env") && told.contains("/blob/HEAD/.github/README.es.md"),
+        "{told}"
+    );
     let (_, told) = Process::start(&spanish, &["chek"]).ended().await;
     assert!(told.contains("argumento desconocido: \"chek\". Prueba con: wolkvox-bot --help"), "{told}");
     let mut process = Process::start(&spanish, &["--help"]);

@@ -242,7 +242,7 @@ async fn with_nothing_configured_it_names_every_variable_the_example_and_the_san
     let needed: Vec<_> = VARIABLES.iter().filter(|variable| variable.required).map(|variable| variable.name).collect();
     assert_eq!(named, needed, "in the order of .env.example: {told}");
     assert!(told.contains("Copy .env.example to .env"), "{told}");
-    assert!(told.contains("cargo run --example sandbox"), "{told}");
+    assert!(told.contains(concat!("sandbox without credentials: ", env!("CARGO_PKG_REPOSITORY"))), "{told}");
 }
 
 #[tokio::test]

@@ -10,12 +10,16 @@ use super::variables::{VARIABLES, Variable, remedy};
 use crate::env_file::{self, EnvFile};
 use crate::language::{Both, Language, Localized as _, both};
 
-const COPY: &str =
-    "Copy .env.example to .env there (not .env.txt) and fill it in, or start wolkvox-bot where the file is.";
-const COPIA: &str =
-    "Copia .env.example como .env allí (no .env.txt) y llénalo, o inicia wolkvox-bot donde está el archivo.";
-const SANDBOX: &str = "To look around first, without any credentials";
-const PRUEBA: &str = "Para probarlo antes, sin credenciales";
+const COPY: &str = "Copy .env.example to .env there (not .env.txt) and fill it in, or start wolkvox-bot where the file is. Docker needs \
+     --env-file .env.";
+const COPIA: &str = "Copia .env.example como .env allí (no .env.txt) y llénalo, o inicia wolkvox-bot donde está el archivo. Docker \
+     necesita --env-file .env.";
+const GUIDE: &str = concat!("The guide, and a sandbox without credentials: ", env!("CARGO_PKG_REPOSITORY"));
+const GUIA: &str = concat!(
+    "La guía, y un entorno de pruebas sin credenciales: ",
+    env!("CARGO_PKG_REPOSITORY"),
+    "/blob/HEAD/.github/README.es.md"
+);
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -121,10 +125,8 @@ impl<'a> Reader<'a> {
         let is_needed = VARIABLES.iter().any(|variable| variable.required && self.value(variable.name).is_none());
         match (kind, is_needed) {
             (ErrorKind::NotFound, false) => {}
-            (ErrorKind::NotFound, true) => self.hint(
-                format!("{path} does not exist. {COPY}\n{SANDBOX}: cargo run --example sandbox"),
-                format!("{path} no existe. {COPIA}\n{PRUEBA}: cargo run --example sandbox"),
-            ),
+            (ErrorKind::NotFound, true) => self
+                .hint(format!("{path} does not exist. {COPY}\n{GUIDE}"), format!("{path} no existe. {COPIA}\n{GUIA}")),
             (_, false) => self.warn(env_file::NAME, problem, remedy),
             (_, true) => {
                 self.report(env_file::NAME, problem, remedy);
