@@ -85,7 +85,7 @@ fn check_in_the_sandbox_follows_the_mood_and_toggles_nothing() {
         ("wolkvox ok", "ok    Wolkvox token: valid"),
         ("wolkvox busy", "warn  Wolkvox token: other requests"),
         ("wolkvox refused", "FAIL  WOLKVOX_TOKEN: it is wrong"),
-        ("wolkvox limit", "FAIL  Wolkvox token: it is accepted, but today's API requests"),
+        ("wolkvox limit", "FAIL  Wolkvox token: it is valid, but today's API requests"),
         ("wolkvox down", "FAIL  Wolkvox: "),
         ("wolkvox garbage", "FAIL  Wolkvox: the answer of "),
     ] {
