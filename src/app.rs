@@ -128,7 +128,7 @@ impl App {
     }
 
     /// Serves commands until the end. The gateway closes last: until the file is let go, a command that comes is told that
-    /// the bot is restarting.
+    /// the bot is stopping.
     async fn serve(
         self,
         mut shutdown: Pin<&mut impl Future<Output = ()>>,

@@ -176,9 +176,10 @@ pub fn not_sent(language: Language, why: NotSent) -> &'static str {
             "**Não foi enviado:** sem conexão com o Wolkvox. Nada mudou, e você pode tentar novamente.",
         ),
         NotSent::Restarting => language.pick(
-            "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.",
-            "**No se envió:** el bot se está reiniciando. No cambió nada; inténtalo de nuevo en un momento.",
-            "**Não foi enviado:** o bot está reiniciando. Nada mudou; tente novamente em instantes.",
+            "**Not sent:** the bot is stopping, perhaps to restart. Nothing has changed; try again in a minute.",
+            "**No se envió:** el bot se está deteniendo, quizás para reiniciarse. No cambió nada; inténtalo de nuevo en un \
+             minuto.",
+            "**Não foi enviado:** o bot está parando, talvez para reiniciar. Nada mudou; tente novamente em um minuto.",
         ),
         NotSent::Restarted => language.pick(
             "**Not sent:** the bot was restarted. Nothing has changed; try again.",

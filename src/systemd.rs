@@ -31,7 +31,7 @@ pub async fn tell(socket: &OsStr, mut state: watch::Receiver<State>) {
     }
     loop {
         let now: &[u8] = match *state.borrow_and_update() {
-            State::Starting => b"READY=1\nSTATUS=Connecting to Discord, which was not reached so far",
+            State::Starting => b"READY=1\nSTATUS=Not ready for commands so far: the log says why",
             State::Standby => {
                 b"READY=1\nSTATUS=Standby: another process has the state file, this one takes over when it ends"
             }

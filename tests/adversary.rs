@@ -131,7 +131,7 @@ async fn a_command_that_comes_while_the_file_is_closed_is_told_that_the_bot_rest
     process.signal("TERM");
     process.log.until_contains("stopping").await;
     let text = site.discord.reply(site.discord.mute(&supervisor(), 1002)).await;
-    assert!(text.starts_with("**Not sent:** the bot is restarting."), "{text}");
+    assert!(text.starts_with("**Not sent:** the bot is stopping, perhaps to restart."), "{text}");
     assert_eq!(process.ended().await.0, Some(0));
     site.settle(&process);
 }

@@ -90,7 +90,7 @@ async fn be_the_sandbox() -> ExitCode {
     screen.tell([
         "The stand-ins saw nothing that Discord or Wolkvox would refuse, and no secret was logged. Bye.",
         "El Discord y el Wolkvox simulados no vieron nada que los de verdad fueran a rechazar, y ningún secreto quedó en el \
-         registro. Adiós.",
+         log. Adiós.",
     ]);
     if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

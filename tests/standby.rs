@@ -46,7 +46,7 @@ async fn an_update_leaves_no_command_unanswered() {
     first.runs_until_logged("stopping").await;
     let late = site.discord.mute(&supervisor(), 1002);
     let text = first.runs(site.discord.reply(late)).await;
-    assert!(text.starts_with("**Not sent:** the bot is restarting."), "{text}");
+    assert!(text.starts_with("**Not sent:** the bot is stopping, perhaps to restart."), "{text}");
     held.notify_one();
     assert!(first.runs(site.discord.reply(command)).await.starts_with(SUCCESS));
     assert_eq!(first.ended().await.0, Some(0));

@@ -11,7 +11,8 @@ use crate::support::discord::{Fate, Order, TOKEN, supervisor};
 use crate::support::shim;
 use crate::support::wolkvox::{self, SUCCESS};
 
-const RESTARTING: &str = "**Not sent:** the bot is restarting. Nothing has changed; try again in a moment.";
+const RESTARTING: &str =
+    "**Not sent:** the bot is stopping, perhaps to restart. Nothing has changed; try again in a minute.";
 
 #[tokio::test]
 async fn the_call_in_progress_is_finished_and_those_who_wait_are_told() {

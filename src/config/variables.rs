@@ -24,10 +24,10 @@ const fn optional(name: &'static str, default: &'static str, english: &'static s
 const ADDRESS: &str = "Give an address such as https://proxy.example";
 const DIRECCION: &str = "Escribe una dirección como https://proxy.example";
 
-/// All variables, in the order of the README's table. When adding one, also change:
+/// All variables, in the order of `.env.example`. When adding one, also change:
 /// - [`Config`](super::Config), which has its value, and `Draft::read`, which puts it there;
-/// - its line in `.env.example` and its row in `README.md` and `.github/README.es.md`, which `tests/documentation.rs`
-///   compares with this list.
+/// - its line in `.env.example` and its row in `.github/OPERATIONS.md` and its Spanish twin, which
+///   `tests/documentation.rs` compares with this list.
 pub const VARIABLES: [Variable; 17] = [
     required(
         "DISCORD_TOKEN",

@@ -120,7 +120,7 @@ pub const HELP: [&[(&str, Text)]; 2] = [
             "mics, audit, log",
             [
                 "the microphones, the audit channel, what the bot logged",
-                "los micrófonos, el canal de auditoría, el registro del bot (en inglés)",
+                "los micrófonos, el canal de auditoría, el log del bot (en inglés)",
             ],
         ),
         ("check", ["what wolkvox-bot check says here", "lo que dice aquí wolkvox-bot check"]),
