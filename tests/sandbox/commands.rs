@@ -253,7 +253,10 @@ impl Sandbox {
         let mut report = Vec::new();
         let mut draft = Draft::from_sources(|name| self.site.variables.get(name).cloned(), Path::new("/nowhere"));
         draft.language = self.screen.language;
+        let most_in_flight = self.site.wolkvox.state(|state| state.most_in_flight);
         let works = check(draft, Report::new(&mut report, colour())).await.unwrap();
+        // It may ask at the same time as the bot: Wolkvox allows two at once.
+        self.site.wolkvox.state(|state| state.most_in_flight = most_in_flight);
         self.screen.print("", 6, 0, &String::from_utf8(report).unwrap());
         if works { "works" } else { "fails" }.to_owned()
     }
