@@ -19,6 +19,14 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
 }
 
+/// A `PATH` that finds this program first, in the folder.
+fn search_with(folder: &Path, name: &str, program: &str) -> String {
+    let file = folder.join(name);
+    write(&file, program).unwrap();
+    set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+}
+
 #[test]
 fn compose_and_the_changelog_name_the_image_of_the_repository_in_cargo_toml() {
     let image = format!("ghcr.io{}", REPOSITORY.strip_prefix("https://github.com").unwrap().to_lowercase());
@@ -45,7 +53,8 @@ fn the_check_of_an_installed_bot_has_the_settings_and_the_folder_of_the_service(
     let (unit, check) = (read(".deploy/wolkvox-bot.service"), read(".deploy/wolkvox-bot-check"));
     let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
     for same in [
-        format!("-p EnvironmentFile={} ", value("EnvironmentFile=")),
+        format!("settings={}\n", value("EnvironmentFile=")),
+        "-p EnvironmentFile=\"$settings\" ".to_owned(),
         format!("-p StateDirectory={} ", value("StateDirectory=")),
         format!("-p DynamicUser={} ", value("DynamicUser=")),
         format!("-E {} ", value("Environment=")),
@@ -56,12 +65,36 @@ fn the_check_of_an_installed_bot_has_the_settings_and_the_folder_of_the_service(
 }
 
 #[test]
+fn the_check_of_an_installed_bot_names_settings_that_are_missing_or_that_others_may_read() {
+    let folder = Folder::new();
+    let settings = folder.join("settings");
+    let check = read(".deploy/wolkvox-bot-check").replace("/etc/wolkvox-bot.env", settings.to_str().unwrap());
+    let search = search_with(&folder, "systemd-run", "#!/bin/sh\necho checked\n");
+    let run = |locale| {
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", &check]).env("PATH", &search).env("LC_ALL", locale).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+
+    let (code, told) = run("C");
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("FAIL ") && told.contains("is missing") && !told.contains("checked"), "{told}");
+    assert!(run("es_CO.UTF-8").1.starts_with("FALLO "));
+
+    write(&settings, "").unwrap();
+    set_permissions(&settings, Permissions::from_mode(0o640)).unwrap();
+    let (code, told) = run("C");
+    assert_eq!(code, Some(0));
+    assert!(told.starts_with("warn ") && told.contains("chmod 600") && told.ends_with("checked\n"), "{told}");
+
+    set_permissions(&settings, Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(run("C"), (Some(0), "checked\n".to_owned()));
+}
+
+#[test]
 fn the_installer_asks_for_root_in_the_language_of_the_administrator() {
     let folder = Folder::new();
-    let id = folder.join("id");
-    write(&id, "#!/bin/sh\necho 1000\n").unwrap();
-    set_permissions(&id, Permissions::from_mode(0o755)).unwrap();
-    let search = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let search = search_with(&folder, "id", "#!/bin/sh\necho 1000\n");
     for (locales, expected) in [
         ([("LC_ALL", ""), ("LC_MESSAGES", "es_CO.UTF-8"), ("LANG", "C")], "Solo root puede instalarlo: sudo "),
         ([("LC_ALL", "C.UTF-8"), ("LC_MESSAGES", "es_CO"), ("LANG", "es_CO")], "Only root can install it: sudo "),
