@@ -441,8 +441,11 @@ pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome
     }
 }
 
-/// For the audit channel, when Wolkvox no longer accepts the token.
-pub fn token_refused(language: Language) -> &'static str {
+/// For the audit channel, when Wolkvox no longer accepts the token, or does not see it.
+pub fn token_refused(language: Language, reason: Refusal) -> &'static str {
+    if reason == Refusal::TokenMissing {
+        return hint(language, reason);
+    }
     language.pick(
         "**Wolkvox refuses the API token:** it is wrong, expired or deleted. Until an administrator makes a new one in \
          Wolkvox Manager, puts it into `WOLKVOX_TOKEN` and restarts the bot, no `/mute` does anything.",

@@ -50,13 +50,22 @@ impl Token<'_> {
         };
         let code = refusal.code;
         match refusal.reason {
-            Refusal::TokenMissing | Refusal::TokenWrong => {
+            Refusal::TokenMissing => {
+                tracing::error!(
+                    code,
+                    "Wolkvox saw no token, although the bot sends it: what is in between, such as the address in \
+                     WOLKVOX_API_URL, may take it away. Until that is fixed, no /mute does anything"
+                );
+                self.tell_the_audit_channel(refusal.reason).await;
+                token_again
+            }
+            Refusal::TokenWrong => {
                 tracing::error!(
                     code,
                     "Wolkvox refuses WOLKVOX_TOKEN: it is wrong, expired or deleted, or it belongs to another server than \
                      WOLKVOX_SERVER. Until it is replaced, and the bot restarted, no /mute does anything"
                 );
-                self.tell_the_audit_channel().await;
+                self.tell_the_audit_channel(refusal.reason).await;
                 token_again
             }
             Refusal::DailyLimit => {
@@ -74,10 +83,11 @@ impl Token<'_> {
         }
     }
 
-    async fn tell_the_audit_channel(&self) {
+    async fn tell_the_audit_channel(&self, reason: Refusal) {
         let Some(channel) = self.audit_channel else { return };
         let language = self.rest.guild(self.guild).await.map(|guild| guild.preferred_locale).unwrap_or_default();
-        if let Err(error) = audit_channel::post_notice(self.rest, channel, reply::token_refused(language)).await {
+        let notice = reply::token_refused(language, reason);
+        if let Err(error) = audit_channel::post_notice(self.rest, channel, notice).await {
             tracing::warn!("this was not posted to AUDIT_CHANNEL_ID: {}", error_chain(&error));
         }
     }

@@ -42,6 +42,21 @@ async fn a_token_that_is_refused_is_told_in_the_log_and_in_the_audit_channel() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_lost_on_the_way_is_not_called_wrong_or_expired() {
+    World::run_with(short_days, async |world| {
+        world.log.until_contains("Wolkvox accepts WOLKVOX_TOKEN").await;
+        let lost = refusal(401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN");
+        world.wolkvox.state(|state| state.token_info = Some(lost));
+        world.log.until_contains("Wolkvox saw no token").await;
+        world.discord.until("it is posted", |state| !state.posts.is_empty()).await;
+        let posts = world.discord.state(|state| state.posts.clone());
+        assert!(posts[0]["content"].as_str().unwrap().starts_with("Wolkvox no recibió el token."), "{posts:?}");
+        assert!(!world.log.text().contains("expired"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_token_that_expires_later_is_noticed_within_a_day() {
     World::run_with(short_days, async |world| {
         world.log.until_contains("Wolkvox accepts WOLKVOX_TOKEN").await;
