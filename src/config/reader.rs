@@ -10,10 +10,10 @@ use super::variables::{VARIABLES, Variable, remedy};
 use crate::env_file::{self, EnvFile};
 use crate::language::{Both, Language, Localized as _, both};
 
-const COPY: &str = "Copy .env.example to .env there (not .env.txt) and fill it in, or start wolkvox-bot where the file is. Docker needs \
-     --env-file .env; the systemd service reads /etc/wolkvox-bot.env.";
-const COPIA: &str = "Copia .env.example como .env allí (no .env.txt) y llénalo, o inicia wolkvox-bot donde está el archivo. Docker \
-     necesita --env-file .env; el servicio de systemd lee /etc/wolkvox-bot.env.";
+const COPY: &str = "Copy .env.example to .env there (not .env.txt) and fill it in, or start wolkvox-bot where the \
+                    file is. Docker needs --env-file .env; the systemd service reads /etc/wolkvox-bot.env.";
+const COPIA: &str = "Copia .env.example como .env allí (no .env.txt) y llénalo, o inicia wolkvox-bot donde está el \
+                     archivo. Docker necesita --env-file .env; el servicio de systemd lee /etc/wolkvox-bot.env.";
 const GUIDE: &str = concat!("The guide, and a sandbox without credentials: ", env!("CARGO_PKG_REPOSITORY"));
 const GUIA: &str = concat!(
     "La guía, y un entorno de pruebas sin credenciales: ",
