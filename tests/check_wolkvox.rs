@@ -34,6 +34,10 @@ async fn every_shape_of_the_quota_is_understood() {
         (info(json!({})), "ok    Wolkvox token: valid"),
         (info(json!([])), "ok    Wolkvox token: valid"),
         (info(json!(null)), "ok    Wolkvox token: valid"),
+        (
+            wolkvox::refusal(401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN"),
+            "FAIL  Wolkvox token: Wolkvox saw no token, although it was sent.",
+        ),
         (wolkvox::refusal(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"), "FAIL  Wolkvox token: it is valid, but"),
         (
             wolkvox::refusal(403, "FORBIDDEN", "BACKUP"),

@@ -61,7 +61,13 @@ fn reachable(host: &str, report: &mut Report<'_>) -> io::Result<()> {
 
 fn refused(reason: Refusal, code: u16, report: &mut Report<'_>) -> io::Result<()> {
     match reason {
-        Refusal::TokenWrong | Refusal::TokenMissing => report.variable(
+        Refusal::TokenMissing => report.fail(
+            TOKEN,
+            "Wolkvox saw no token, although it was sent. Check WOLKVOX_API_URL if it is set, and any proxy in between.",
+            "Wolkvox no vio ningún token, aunque se envió. Revisa WOLKVOX_API_URL si está definida, y cualquier proxy \
+             intermedio.",
+        ),
+        Refusal::TokenWrong => report.variable(
             Mark::Failure,
             "WOLKVOX_TOKEN",
             "it is wrong, expired or deleted, or it belongs to another server than WOLKVOX_SERVER",
