@@ -5,9 +5,9 @@ mod reader;
 mod values;
 mod variables;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, iter};
 
 use secrecy::SecretString;
 use serenity::model::id::{ChannelId, GuildId, RoleId};
@@ -82,11 +82,20 @@ impl Draft {
     /// Reads the environment of this process, and `.env` in the working directory for what is not set there.
     pub fn from_environment() -> Self {
         let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        Self::from_sources(environment, &std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")))
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        Self::look(environment, names, &std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")))
     }
 
     /// Reads an environment, and `.env` in a directory for what is not set there.
     pub fn from_sources(environment: impl Fn(&str) -> Option<String>, directory: &Path) -> Self {
+        Self::look(environment, iter::empty(), directory)
+    }
+
+    fn look(
+        environment: impl Fn(&str) -> Option<String>,
+        names: impl Iterator<Item = String>,
+        directory: &Path,
+    ) -> Self {
         let path = directory.join(env_file::NAME);
         let (read, none) = (EnvFile::read(&path), EnvFile::default());
         let mut reader = Reader::new(&environment, read.as_ref().unwrap_or(&none));
@@ -94,6 +103,7 @@ impl Draft {
             Ok(_) => reader.look_at_file(&path),
             Err(error) => reader.without_file(error, &path),
         }
+        reader.misspelt_in_environment(names);
         Self::read(reader)
     }
 

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret as _;
 use serenity::model::id::RoleId;
 use wolkvox_bot::config::{Config, Draft, Problems, VARIABLES};
 use wolkvox_bot::discord::Visibility;
+use wolkvox_bot::language::Language;
 
 use crate::support::bot::{Process, variables};
 use crate::support::discord::{self, Discord};
@@ -449,7 +450,7 @@ fn why_there_is_no_file_is_said_where_it_may_be_needed() {
 }
 
 #[test]
-fn what_is_missing_in_the_environment_is_named_with_where_it_was_looked_for() {
+fn nobody_is_sent_to_env_whose_settings_came_from_elsewhere() {
     let folder = Folder(crate::support::Folder::new());
     let mut complete = complete();
     let all: Vec<(&str, &str)> = complete.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -461,7 +462,39 @@ fn what_is_missing_in_the_environment_is_named_with_where_it_was_looked_for() {
     assert_eq!(problems.problems.len(), 1, "{problems}");
     let problems = problems.to_string();
     assert!(problems.contains("WOLKVOX_TOKEN: falta."), "{problems}");
+    assert!(!problems.contains("/.env no existe"), "{problems}");
+    // A copy of the example that nobody filled in, as Docker or systemd hands it on.
+    let blank: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, "")).collect();
+    let problems = folder.draft(&blank).finish().unwrap_err().to_string();
+    assert!(!problems.contains("/.env does not exist"), "{problems}");
+    // A proxy of all programs' says nothing of ours.
+    let problems = folder.draft(&[SPANISH, ("HTTPS_PROXY", "http://proxy.example:3128")]).finish().unwrap_err();
+    let problems = problems.to_string();
     assert!(problems.contains(&format!("{}/.env no existe. Copia .env.example", folder.0.display())), "{problems}");
+}
+
+#[test]
+fn the_language_may_stand_among_the_settings() {
+    let folder = Folder::with_lines("LC_ALL=es");
+    for (environment, spanish) in [(vec![("LANG", "C.UTF-8")], true), (vec![("LC_ALL", "C")], false)] {
+        let draft = folder.draft(&environment);
+        assert_eq!(draft.language == Language::Spanish, spanish, "{environment:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_name_in_the_environment_is_told() {
+    let variables = HashMap::from([
+        ("TOGGLE_GUARD_SEC", "5".to_owned()),
+        ("ALOWED_ROLE_IDS", String::new()),
+        ("HTTP_PROXY", "http://proxy.example:3128".to_owned()),
+    ]);
+    let (_, told) = Process::start(&variables, &[]).ended().await;
+    for (name, meant) in [("TOGGLE_GUARD_SEC", "TOGGLE_GUARD_SECS"), ("ALOWED_ROLE_IDS", "ALLOWED_ROLE_IDS")] {
+        let expected = format!("wolkvox-bot: {name}: the bot has no such variable. If {meant} is meant, correct it.");
+        assert!(told.contains(&expected), "{told}");
+    }
+    assert!(!told.contains(" HTTP_PROXY:"), "{told}");
 }
 
 #[test]

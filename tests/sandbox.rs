@@ -89,8 +89,8 @@ async fn be_the_sandbox() -> ExitCode {
     sandbox.finish().await;
     screen.tell([
         "The stand-ins saw nothing that Discord or Wolkvox would refuse, and no secret was logged. Bye.",
-        "El Discord y el Wolkvox simulados no vieron nada que los de verdad fueran a rechazar, y ningún secreto quedó en el \
-         log. Adiós.",
+        "Ni el Discord ni el Wolkvox simulados recibieron algo que los reales rechazarían, y en el log no quedó ningún \
+         secreto. Adiós.",
     ]);
     if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -126,14 +126,15 @@ fn welcome(screen: Screen) {
     ]);
     screen.tell(if stdin().is_terminal() {
         [
-            "Type /mute 1001 for a start, tour to see all outcomes, help for the rest, quit or Ctrl+C to end.\n\n",
+            "Type /mute 1001 for a start, tour to see all outcomes, help for the rest, quit or Ctrl+C to end. En español: \
+             lang es\n\n",
             "Escribe /mute 1001 para empezar, tour para ver todos los resultados, help para lo demás, quit o Ctrl+C para \
              terminar.\n\n",
         ]
     } else {
         [
             "Each line of standard input is obeyed, such as /mute 1001, tour or help. Docker gives a prompt with -it.\n\n",
-            "Se obedece cada línea de la entrada estándar, como /mute 1001, tour o help. Con -it, Docker deja escribir \
+            "Se ejecuta cada línea de la entrada estándar, como /mute 1001, tour o help. Con -it, Docker deja escribir \
              aquí.\n\n",
         ]
     });

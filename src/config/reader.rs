@@ -11,9 +11,9 @@ use crate::env_file::{self, EnvFile};
 use crate::language::{Both, Language, Localized as _, both};
 
 const COPY: &str = "Copy .env.example to .env there (not .env.txt) and fill it in, or start wolkvox-bot where the \
-                    file is. Docker needs --env-file .env; the systemd service reads /etc/wolkvox-bot.env.";
+                    file is. Docker needs --env-file .env.";
 const COPIA: &str = "Copia .env.example como .env allí (no .env.txt) y llénalo, o inicia wolkvox-bot donde está el \
-                     archivo. Docker necesita --env-file .env; el servicio de systemd lee /etc/wolkvox-bot.env.";
+                     archivo. Docker necesita --env-file .env.";
 const GUIDE: &str = concat!("The guide, and a sandbox without credentials: ", env!("CARGO_PKG_REPOSITORY"));
 const GUIA: &str = concat!(
     "La guía, y un entorno de pruebas sin credenciales: ",
@@ -32,7 +32,10 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>, file: &'a EnvFile) -> Self {
-        let problems = Problems { problems: Vec::new(), hint: None, language: Language::of_operator(lookup) };
+        let in_file = |name: &str| Some(file.of(name).last()?.value.clone());
+        let language =
+            Language::of_operator(|name| lookup(name).filter(|value| !value.is_empty()).or_else(|| in_file(name)));
+        let problems = Problems { problems: Vec::new(), hint: None, language };
         Self { lookup, file, tell_missing: true, warnings: Vec::new(), problems }
     }
 
@@ -104,14 +107,27 @@ impl<'a> Reader<'a> {
     fn misspelt_names(&mut self) {
         for found in self.file.assignments.iter().filter(|found| !found.value.is_empty()) {
             let Some((Variable { name, .. }, elsewhere)) = Variable::meant_by(&found.name) else { continue };
-            if self.in_environment(name).is_some() || elsewhere && self.value(name).is_some() {
-                continue;
+            if self.in_environment(name).is_none() && !(elsewhere && self.value(name).is_some()) {
+                self.misspelt(&found.name, name);
             }
-            let english = format!("If {name} is meant, correct it in .env");
-            let spanish = format!("Si querías definir {name}, corrígelo en .env");
-            let problem = both("the bot has no such variable", "el bot no tiene esa variable");
-            self.warn(&found.name, problem, [english, spanish]);
         }
+    }
+
+    /// Docker and systemd put the lines of their file into the environment. What other programs use there is theirs.
+    pub(super) fn misspelt_in_environment(&mut self, names: impl Iterator<Item = String>) {
+        for found in names {
+            if let Some((Variable { name, .. }, false)) = Variable::meant_by(&found)
+                && self.value(name).is_none()
+            {
+                self.misspelt(&found, name);
+            }
+        }
+    }
+
+    fn misspelt(&mut self, found: &str, name: &str) {
+        let problem = both("the bot has no such variable", "el bot no tiene esa variable");
+        let remedy = both(format!("If {name} is meant, correct it"), format!("Si querías definir {name}, corrígelo"));
+        self.warn(found, problem, remedy);
     }
 
     /// Notes why `.env` was not read. It is needed if the environment is not complete.
@@ -122,9 +138,14 @@ impl<'a> Reader<'a> {
             "Make it UTF-8 text that wolkvox-bot may read; Docker makes a folder if the file to mount is missing",
             "Debe ser texto UTF-8 que wolkvox-bot pueda leer; Docker crea una carpeta si falta el archivo que monta",
         );
-        let is_needed = VARIABLES.iter().any(|variable| variable.required && self.value(variable.name).is_none());
+        let mut required = VARIABLES.iter().filter(|variable| variable.required);
+        let is_needed = required.clone().any(|variable| self.value(variable.name).is_none());
         match (kind, is_needed) {
             (ErrorKind::NotFound, false) => {}
+            // Docker or systemd has read another file.
+            (ErrorKind::NotFound, true) if required.any(|variable| (self.lookup)(variable.name).is_some()) => {
+                self.hint(GUIDE.to_owned(), GUIA.to_owned());
+            }
             (ErrorKind::NotFound, true) => self
                 .hint(format!("{path} does not exist. {COPY}\n{GUIDE}"), format!("{path} no existe. {COPIA}\n{GUIA}")),
             (_, false) => self.warn(env_file::NAME, problem, remedy),

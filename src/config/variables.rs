@@ -28,7 +28,7 @@ const DIRECCION: &str = "Escribe una dirección como https://proxy.example";
 /// - [`Config`](super::Config), which has its value, and `Draft::read`, which puts it there;
 /// - its line in `.env.example` and its row in `.github/OPERATIONS.md` and its Spanish twin, which
 ///   `tests/documentation.rs` compares with this list.
-pub const VARIABLES: [Variable; 17] = [
+pub const VARIABLES: [Variable; 18] = [
     required(
         "DISCORD_TOKEN",
         "Copy it from https://discord.com/developers/applications, your application, \"Bot\", \"Reset Token\"",
@@ -56,6 +56,7 @@ pub const VARIABLES: [Variable; 17] = [
         "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
         "Créalo en Wolkvox Manager: «Configuración», «Integraciones», «Tokens»",
     ),
+    optional("LC_ALL", "", "Use es for Spanish", "Usa es para español"),
     optional("WOLKVOX_TIMEOUT_SECS", "65", "Give whole seconds", "Escribe segundos enteros"),
     optional("TOGGLE_GUARD_SECS", "30", "Give whole seconds", "Escribe segundos enteros"),
     optional("REPLY_VISIBILITY", "public", "Use public or private", "Usa public o private"),

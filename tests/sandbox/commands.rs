@@ -86,7 +86,7 @@ impl Sandbox {
             ("help" | "?", _) => self.help(),
             _ => self.screen.note([
                 format!("not understood. What can be typed: {COMMANDS}"),
-                format!("no se entiende. Lo que se puede escribir: {COMMANDS}"),
+                format!("eso no se entiende. Puedes escribir: {COMMANDS}"),
             ]),
         }
         String::new()
@@ -135,7 +135,7 @@ impl Sandbox {
     async fn kill(&mut self) {
         self.screen.note([
             "the bot is killed, as with kill -9: it can't say or write anything any more",
-            "el bot muere, como con kill -9: ya no puede decir ni escribir nada",
+            "el bot se cae, como con kill -9: ya no puede decir ni escribir nada",
         ]);
         self.bot.signal("KILL");
         self.bot.ended().await;
@@ -266,7 +266,7 @@ impl Sandbox {
         let word = word.to_lowercase();
         let chosen = choices.iter().find(|(words, ..)| words.split(' ').any(|known| known == word));
         if chosen.is_none() {
-            self.screen.note(["what can be chosen:", "lo que se puede elegir:"]);
+            self.screen.note(["what can be chosen:", "opciones:"]);
             choices
                 .iter()
                 .for_each(|(words, what, _)| self.screen.entry(&format!("{command} {}", first(words)), *what));
@@ -297,7 +297,7 @@ impl Sandbox {
                  stays as it came, and the audit channel has the server's language, which is Spanish here."
             ),
             format!(
-                "ahora tu propio Discord está en {nombre}: el bot te responde en {nombre}, tengas el rol que tengas. El \
+                "ahora tu Discord está en {nombre}: el bot te responde en {nombre}, sea cual sea tu rol. El \
                  mensaje de Wolkvox queda como llegó, y el canal de auditoría usa el idioma del servidor, que aquí es el \
                  español."
             ),

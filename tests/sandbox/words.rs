@@ -56,9 +56,11 @@ pub const MOODS: [Choice<Mood>; 9] = [
     ("refused", ["does not accept the token", "no acepta el token"], |_| {
         Fate::Refuse(403, "FORBIDDEN", "PLEASE VALIDATE TOKEN")
     }),
-    ("limit", ["has no API requests left for today", "ya no tiene peticiones a la API para hoy"], |_| {
-        Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED")
-    }),
+    (
+        "limit",
+        ["has no API requests left for today", "no acepta más peticiones a la API hoy, porque se agotaron"],
+        |_| Fate::Refuse(403, "FORBIDDEN", "TOKEN LIMIT EXCEEDED"),
+    ),
     // Its port is closed too.
     ("down", ["can't be reached", "no está disponible: no hay conexión"], |_| Fate::CutBefore),
     ("cut", ["breaks the connection after it has toggled", "corta la conexión después de pulsar MUTE"], |_| {
@@ -111,7 +113,7 @@ pub const HELP: [&[(&str, Text)]; 2] = [
             "kill [1001]",
             [
                 "the bot is killed and restarted, in mid-call with a number",
-                "el bot muere y se inicia otra vez; con un número, en plena petición",
+                "el bot se cae y se inicia otra vez; con un número, en plena petición",
             ],
         ),
     ],
@@ -161,7 +163,7 @@ pub const TOUR: [(Text, &[&str], &str); 21] = [
         "rejected",
     ),
     (
-        ["A busy token is waited out", "Si el token está ocupado, el bot espera"],
+        ["A busy token is waited out", "Si Wolkvox no tiene cupo, el bot espera"],
         &["wolkvox busy", "/mute 1002"],
         "done",
     ),
@@ -184,7 +186,7 @@ pub const TOUR: [(Text, &[&str], &str); 21] = [
     (
         [
             "Unknown: the bot is killed during the call, and started again",
-            "Resultado desconocido: el bot muere en plena petición y se inicia otra vez",
+            "Resultado desconocido: el bot se cae en plena petición y se inicia otra vez",
         ],
         &["wolkvox ok", "kill 1006"],
         "unknown",
