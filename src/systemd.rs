@@ -31,7 +31,9 @@ pub async fn tell(socket: &OsStr, mut state: watch::Receiver<State>) {
     }
     loop {
         let now: &[u8] = match *state.borrow_and_update() {
-            State::Starting => b"READY=1\nSTATUS=Not ready for commands so far: the log says why",
+            State::Starting => {
+                b"READY=1\nSTATUS=Waiting for Discord, or for room for the state file: the log says which"
+            }
             State::Standby => {
                 b"READY=1\nSTATUS=Standby: another process has the state file, this one takes over when it ends"
             }

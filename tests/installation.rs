@@ -1,6 +1,5 @@
 //! What is published and installed: the files of `.deploy`, `Cargo.toml` and the changelog say the same.
 
-use std::collections::BTreeSet;
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -25,18 +24,6 @@ fn search_with(folder: &Path, name: &str, program: &str) -> String {
     write(&file, program).unwrap();
     set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
     format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
-}
-
-#[test]
-fn compose_and_the_changelog_name_the_image_of_the_repository_in_cargo_toml() {
-    let image = format!("ghcr.io{}", REPOSITORY.strip_prefix("https://github.com").unwrap().to_lowercase());
-    let compose = read(".deploy/compose.yaml");
-    assert!(compose.contains(&format!("image: {image}\n")), "{compose}");
-    for file in [&compose, &read(".github/CHANGELOG.md")] {
-        let end = |it: char| !(it.is_ascii_alphanumeric() || "./-".contains(it));
-        let named: BTreeSet<_> = file.match_indices("ghcr.io/").map(|(at, _)| file[at..].split(end).next()).collect();
-        assert_eq!(named, [Some(image.as_str())].into());
-    }
 }
 
 #[test]
@@ -65,10 +52,12 @@ fn the_check_of_an_installed_bot_has_the_settings_and_the_folder_of_the_service(
 }
 
 #[test]
-fn the_check_of_an_installed_bot_names_settings_that_are_missing_or_that_others_may_read() {
+fn the_check_of_an_installed_bot_names_what_is_missing_and_settings_that_others_may_read() {
     let folder = Folder::new();
     let settings = folder.join("settings");
+    let bus = folder.join("bus");
     let check = read(".deploy/wolkvox-bot-check").replace("/etc/wolkvox-bot.env", settings.to_str().unwrap());
+    let check = check.replace("/run/dbus/system_bus_socket", bus.to_str().unwrap());
     let search = search_with(&folder, "systemd-run", "#!/bin/sh\necho checked\n");
     let run = |locale| {
         let mut shell = Command::new("sh");
@@ -78,7 +67,12 @@ fn the_check_of_an_installed_bot_names_settings_that_are_missing_or_that_others_
 
     let (code, told) = run("C");
     assert_eq!(code, Some(1));
-    assert!(told.starts_with("FAIL ") && told.contains("is missing") && !told.contains("checked"), "{told}");
+    assert!(told.starts_with("FAIL ") && told.contains("apt-get install dbus"), "{told}");
+    write(&bus, "").unwrap();
+
+    let (code, told) = run("C");
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("FAIL ") && told.contains("settings is missing") && !told.contains("checked"), "{told}");
     assert!(run("es_CO.UTF-8").1.starts_with("FALLO "));
 
     write(&settings, "").unwrap();

@@ -47,7 +47,7 @@ async fn without_discord_a_start_counts_as_done_after_a_minute_and_the_status_sa
     with_systemd(async |systemd, state| {
         let started = Instant::now();
         assert_eq!(told(&systemd).await, "STATUS=Connecting to Discord");
-        assert!(told(&systemd).await.starts_with("READY=1\nSTATUS=Not ready for commands so far"));
+        assert!(told(&systemd).await.starts_with("READY=1\nSTATUS=Waiting for Discord"));
         assert!((59..62).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
         state.send_replace(State::Ready);
         assert_eq!(told(&systemd).await, "READY=1\nSTATUS=Connected to Discord, ready for commands");
