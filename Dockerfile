@@ -11,7 +11,7 @@ ARG COMMIT=
 # Both caches outlive the build, so that the dependencies are compiled once and not at every change. The second has a name,
 # because without one it would be shared with everybody who builds in /src/target, and with what another Debian left
 # there. The binary is copied out at once, because a cache is no part of the image. Cargo tells what has changed by the
-# files' times, and a fresh checkout can be older than the cache: hence the touch.
+# files' times, and a fresh checkout can be older than the cache: so they are touched.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=wolkvox-bot-bookworm,target=/src/target,sharing=locked \
     find src -name '*.rs' -exec touch {} + \
