@@ -97,7 +97,7 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         )
     );
     for (change, failure) in [
-        (("WOLKVOX_TOKEN", ""), "FALLO WOLKVOX_TOKEN: falta. Créalo en Wolkvox Manager"),
+        (("WOLKVOX_TOKEN", ""), "FALLO WOLKVOX_TOKEN: falta. Cópialo de Wolkvox Manager, o crea otro"),
         (("WOLKVOX_TOKEN", "wrong"), "FALLO WOLKVOX_TOKEN: no es válido, venció, fue eliminado"),
         (("DISCORD_TOKEN", "wrong"), "FALLO DISCORD_TOKEN: Discord no lo acepta."),
         (
@@ -106,7 +106,7 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
         ),
         (
             ("DISCORD_API_URL", "http://127.0.0.1:1"),
-            "FALLO Discord: Discord no respondió: no hay conexión con 127.0.0.1:1: la conexión fue rechazada. Revisa ",
+            "FALLO Discord: no hay conexión con 127.0.0.1:1: la conexión fue rechazada. Revisa ",
         ),
         (("AUDIT_CHANNEL_ID", "4711000000000000000"), "FALLO Canal de auditoría: el bot no puede verlo."),
         (
@@ -210,7 +210,7 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         ),
         (
             ("DISCORD_API_URL", "http://127.0.0.1:1"),
-            "FAIL  Discord: no answer from Discord",
+            "FAIL  Discord: no connection to 127.0.0.1:1: the connection was refused.",
             "ok    Wolkvox token: valid",
         ),
         (("RUST_LOG", "loud"), "FAIL  RUST_LOG: it is not a log filter.", "ok    Wolkvox token: valid"),

@@ -53,8 +53,8 @@ pub const VARIABLES: [Variable; 18] = [
     ),
     required(
         "WOLKVOX_TOKEN",
-        "Make one in Wolkvox Manager: \"Configuration\", \"Integrations\", \"Tokens\"",
-        "Créalo en Wolkvox Manager: «Configuración», «Integraciones», «Tokens»",
+        "Copy it from Wolkvox Manager, or make another one: \"Configuration\", \"Integrations\", \"Tokens\"",
+        "Cópialo de Wolkvox Manager, o crea otro: «Configuración», «Integraciones», «Tokens»",
     ),
     optional("LC_ALL", "", "Use es for Spanish", "Usa es para español"),
     optional("WOLKVOX_TIMEOUT_SECS", "65", "Give whole seconds", "Escribe segundos enteros"),

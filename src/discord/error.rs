@@ -34,7 +34,7 @@ pub enum RestError {
         said: String,
     },
     /// No answer; unless there was no connection, the request may have arrived.
-    #[error("no answer from Discord: {0}")]
+    #[error("{}", .0.no_answer_from("Discord")[0])]
     NoAnswer(#[from] HttpError),
     /// Something answered that Discord never says, such as a company's proxy.
     #[error("something other than Discord answered, with HTTP {0}; a proxy in between may want you to sign in")]
@@ -53,7 +53,7 @@ impl Localized for RestError {
             Self::Refused { status, code, said, .. } => {
                 format!("Discord respondió HTTP {status}{}", details(" con el código ", *code, said))
             }
-            Self::NoAnswer(error) => format!("Discord no respondió: {}", error.spanish()),
+            Self::NoAnswer(error) => error.no_answer_from("Discord")[1].clone(),
             Self::NotDiscord(status) => format!(
                 "otra cosa respondió en lugar de Discord, con HTTP {status}; puede que un proxy intermedio pida iniciar sesión"
             ),

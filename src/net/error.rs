@@ -71,6 +71,14 @@ impl HttpError {
         !matches!(self, Self::NoConnection { .. })
     }
 
+    /// That this service gave no answer. Without a connection, that says it all.
+    pub fn no_answer_from(&self, service: &str) -> Both {
+        if !self.may_have_been_sent() {
+            return self.both();
+        }
+        both(format!("no answer from {service}: {self}"), format!("{service} no respondió: {}", self.spanish()))
+    }
+
     /// Whether the other side's firewall may be the reason.
     pub fn may_be_firewall(&self) -> bool {
         use Obstacle::{AtHost, ProxyRefused};

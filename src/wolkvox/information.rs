@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::decode::{self, Fields, present};
-use super::{MAX_ANSWER_BYTES, Wolkvox, no_answer};
+use super::{MAX_ANSWER_BYTES, Wolkvox};
 use crate::agent::AgentId;
 use crate::language::Localized;
 use crate::net::{self, HttpError};
@@ -69,7 +69,7 @@ impl TokenInfo {
 
 #[derive(Debug, thiserror::Error)]
 pub enum InformationError {
-    #[error("{}", no_answer(.0))]
+    #[error("{}", .0.no_answer_from("Wolkvox")[0])]
     NoAnswer(#[from] HttpError),
     #[error("Wolkvox refused with {}", .0.code)]
     Refused(Rejected),
@@ -83,8 +83,7 @@ pub enum InformationError {
 impl Localized for InformationError {
     fn spanish(&self) -> String {
         match self {
-            Self::NoAnswer(error) if !error.may_have_been_sent() => error.spanish(),
-            Self::NoAnswer(error) => format!("Wolkvox no respondió: {}", error.spanish()),
+            Self::NoAnswer(error) => error.no_answer_from("Wolkvox")[1].clone(),
             Self::Refused(rejected) => format!("Wolkvox lo rechazó con {}", rejected.code),
             Self::Fault(code) => format!("Wolkvox tiene una falla propia ({code})"),
             Self::Unreadable(status) => format!("no se puede leer la respuesta de Wolkvox (HTTP {status})"),

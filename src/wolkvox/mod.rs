@@ -132,7 +132,3 @@ impl Inner {
         }
     }
 }
-
-fn no_answer(error: &HttpError) -> String {
-    if error.may_have_been_sent() { format!("no answer from Wolkvox: {error}") } else { error.to_string() }
-}
