@@ -441,19 +441,10 @@ pub fn audit_line(language: Language, at: u64, user: u64, agent: &Agent, outcome
     }
 }
 
-/// For the audit channel, when Wolkvox no longer accepts the token, or does not see it.
-pub fn token_refused(language: Language, reason: Refusal) -> &'static str {
-    if reason == Refusal::TokenMissing {
-        return hint(language, reason);
-    }
-    language.pick(
-        "**Wolkvox refuses the API token:** it is wrong, expired or deleted. Until an administrator makes a new one in \
-         Wolkvox Manager, puts it into `WOLKVOX_TOKEN` and restarts the bot, no `/mute` does anything.",
-        "**Wolkvox rechaza el token de la API:** no es válido, venció o fue eliminado. Hasta que un administrador cree uno \
-         nuevo en Wolkvox Manager, lo ponga en `WOLKVOX_TOKEN` y reinicie el bot, ningún `/mute` hace nada.",
-        "**O Wolkvox recusa o token da API:** é inválido, expirou ou foi excluído. Até que um administrador crie um novo no \
-         Wolkvox Manager, o coloque em `WOLKVOX_TOKEN` e reinicie o bot, nenhum `/mute` faz nada.",
-    )
+/// For the audit channel, when Wolkvox does not accept the token.
+pub fn token_refused(language: Language, reason: Refusal) -> String {
+    let head = language.pick("**`/mute` does not work.**", "**`/mute` no funciona.**", "**O `/mute` não funciona.**");
+    format!("{head} {}", hint(language, reason))
 }
 
 /// `head`, what Wolkvox said (or `nothing`), `tail`: never longer than a message may be.

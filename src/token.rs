@@ -50,20 +50,14 @@ impl Token<'_> {
         };
         let code = refusal.code;
         match refusal.reason {
-            Refusal::TokenMissing => {
+            Refusal::TokenMissing | Refusal::TokenWrong => {
+                let why = match refusal.reason {
+                    Refusal::TokenMissing => "it saw none, although the bot sends it",
+                    _ => "it is wrong, expired or deleted, or it belongs to another server than WOLKVOX_SERVER",
+                };
                 tracing::error!(
                     code,
-                    "Wolkvox saw no token, although the bot sends it: what is in between, such as the address in \
-                     WOLKVOX_API_URL, may take it away. Until that is fixed, no /mute does anything"
-                );
-                self.tell_the_audit_channel(refusal.reason).await;
-                token_again
-            }
-            Refusal::TokenWrong => {
-                tracing::error!(
-                    code,
-                    "Wolkvox refuses WOLKVOX_TOKEN: it is wrong, expired or deleted, or it belongs to another server than \
-                     WOLKVOX_SERVER. Until it is replaced, and the bot restarted, no /mute does anything"
+                    "Wolkvox refuses WOLKVOX_TOKEN, so no /mute does anything: {why}. wolkvox-bot check says what to fix"
                 );
                 self.tell_the_audit_channel(refusal.reason).await;
                 token_again
@@ -87,7 +81,7 @@ impl Token<'_> {
         let Some(channel) = self.audit_channel else { return };
         let language = self.rest.guild(self.guild).await.map(|guild| guild.preferred_locale).unwrap_or_default();
         let notice = reply::token_refused(language, reason);
-        if let Err(error) = audit_channel::post_notice(self.rest, channel, notice).await {
+        if let Err(error) = audit_channel::post_notice(self.rest, channel, &notice).await {
             tracing::warn!("this was not posted to AUDIT_CHANNEL_ID: {}", error_chain(&error));
         }
     }

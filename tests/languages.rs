@@ -99,7 +99,7 @@ fn all_sentences() -> String {
         for why in [Stale::Used, Stale::Late, Stale::NotYours, Stale::Unasked] {
             sentence(format!("{why:?}"), reply::stale(language, why).into());
         }
-        sentence("token refused".into(), reply::token_refused(language, Refusal::TokenWrong).into());
+        sentence("token refused".into(), reply::token_refused(language, Refusal::TokenWrong));
         for outcome in [&outcomes[0], outcomes.last().unwrap()] {
             sentence("audit channel".into(), reply::audit_line(language, 1_790_000_000, 501, &named, outcome));
         }

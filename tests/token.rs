@@ -10,7 +10,7 @@ use crate::support::discord::{AUDIT_CHANNEL, Fate, State, supervisor};
 use crate::support::http::Answer;
 use crate::support::wolkvox::refusal;
 
-const REFUSED: &str = "**Wolkvox rechaza el token de la API:**";
+const REFUSED: &str = "**`/mute` no funciona.** El token de la API no es válido, venció o fue eliminado.";
 
 /// An audit channel, a first question at once, and a day that is soon over.
 fn short_days(config: &mut Config) {
@@ -31,7 +31,10 @@ async fn a_token_that_is_refused_is_told_in_the_log_and_in_the_audit_channel() {
         config.wolkvox.token = "7b6f6c647d".to_owned().into();
     };
     World::run_with(change, async |world| {
-        world.log.until_contains("Wolkvox refuses WOLKVOX_TOKEN: it is wrong, expired or deleted").await;
+        world
+            .log
+            .until_contains("Wolkvox refuses WOLKVOX_TOKEN, so no /mute does anything: it is wrong, expired or deleted")
+            .await;
         world.discord.until("it is posted", |state| !state.posts.is_empty()).await;
         let posts = world.discord.state(|state| state.posts.clone());
         // In the language of the server, since everybody reads it.
@@ -47,10 +50,10 @@ async fn a_token_that_is_lost_on_the_way_is_not_called_wrong_or_expired() {
         world.log.until_contains("Wolkvox accepts WOLKVOX_TOKEN").await;
         let lost = refusal(401, "UNAUTHORIZED", "PLEASE ENTER THE WOLKVOX-TOKEN");
         world.wolkvox.state(|state| state.token_info = Some(lost));
-        world.log.until_contains("Wolkvox saw no token").await;
+        world.log.until_contains("so no /mute does anything: it saw none").await;
         world.discord.until("it is posted", |state| !state.posts.is_empty()).await;
         let posts = world.discord.state(|state| state.posts.clone());
-        assert!(posts[0]["content"].as_str().unwrap().starts_with("Wolkvox no recibió el token."), "{posts:?}");
+        assert!(posts[0]["content"].as_str().unwrap().contains("Wolkvox no recibió el token."), "{posts:?}");
         assert!(!world.log.text().contains("expired"));
     })
     .await;
