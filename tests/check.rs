@@ -51,11 +51,11 @@ async fn all_is_well() {
             "ok    Configuration: complete\n\
              ok    Discord token: the bot is wolkvox-bot\n\
              ok    Gateway: {gateway} can be reached\n\
-             ok    Discord server: Contact centre\n\
+             ok    Discord server: Centro de contacto\n\
              ok    Role: Supervisor\n\
-             ok    Role: Quality\n\
+             ok    Role: Calidad\n\
              ok    Command: /mute is registered\n\
-             ok    Audit channel: #mute-audit\n\
+             ok    Audit channel: #auditoria-mute\n\
              ok    Wolkvox: {host} can be reached\n\
              ok    Wolkvox token: valid, 4960 of 5000 requests left today\n\
              ok    State file: off (STATE_FILE): if the bot is killed, nobody is told the outcome of the commands in progress\n\
@@ -82,11 +82,11 @@ async fn in_a_spanish_locale_it_is_in_spanish() {
             "ok    Configuración: completa\n\
              ok    Token de Discord: el bot es wolkvox-bot\n\
              ok    Gateway: hay conexión con {gateway}\n\
-             ok    Servidor de Discord: Contact centre\n\
+             ok    Servidor de Discord: Centro de contacto\n\
              ok    Rol: Supervisor\n\
-             ok    Rol: Quality\n\
+             ok    Rol: Calidad\n\
              aviso Comando: /mute aún no está registrado; se registra al iniciar el bot\n\
-             ok    Canal de auditoría: #mute-audit\n\
+             ok    Canal de auditoría: #auditoria-mute\n\
              ok    Wolkvox: hay conexión con {host}\n\
              ok    Token de Wolkvox: válido, quedan 4960 de 5000 peticiones hoy\n\
              ok    Archivo de estado: off (STATE_FILE): si el bot se cae, nadie se entera del resultado de los comandos en \
@@ -200,13 +200,13 @@ async fn each_failure_names_its_variable_and_the_others_are_still_checked() {
         (
             ("WOLKVOX_TOKEN", "wrong"),
             "FAIL  WOLKVOX_TOKEN: it is wrong, expired or deleted, or",
-            "ok    Discord server: Contact centre",
+            "ok    Discord server: Centro de contacto",
         ),
-        (("WOLKVOX_TOKEN", ""), "FAIL  WOLKVOX_TOKEN: it is missing.", "ok    Discord server: Contact centre"),
+        (("WOLKVOX_TOKEN", ""), "FAIL  WOLKVOX_TOKEN: it is missing.", "ok    Discord server: Centro de contacto"),
         (
             ("WOLKVOX_API_URL", "http://127.0.0.1:1"),
             "FAIL  Wolkvox: no connection to 127.0.0.1:1: the connection was refused.",
-            "ok    Discord server: Contact centre",
+            "ok    Discord server: Centro de contacto",
         ),
         (
             ("DISCORD_API_URL", "http://127.0.0.1:1"),
@@ -265,9 +265,12 @@ async fn names_from_discord_can_steer_no_terminal() {
     discord.state(|state| state.names_end = "\u{1b}[2J\u{9b}1m\u{202E}\u{2028}\r\nok");
     let checked = check(&discord, &wolkvox, &[("AUDIT_CHANNEL_ID", &AUDIT_CHANNEL.to_string())]).await;
     let end = r"\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\r\nok";
-    for name in
-        ["the bot is wolkvox-bot", "Discord server: Contact centre", "Role: Supervisor", "Audit channel: #mute-audit"]
-    {
+    for name in [
+        "the bot is wolkvox-bot",
+        "Discord server: Centro de contacto",
+        "Role: Supervisor",
+        "Audit channel: #auditoria-mute",
+    ] {
         assert!(checked.printed.lines().any(|line| line.ends_with(&format!("{name}{end}"))), "{}", checked.printed);
     }
     assert_eq!(checked.code, Some(0));

@@ -21,14 +21,14 @@ async fn there_is_always_a_line_for_the_audit_channel() {
     for (changes, line) in [
         (vec![], "ok    Audit channel: none (AUDIT_CHANNEL_ID is not set)"),
         (vec![("DISCORD_TOKEN", "wrong")], "ok    Audit channel: none (AUDIT_CHANNEL_ID is not set)"),
-        (vec![("AUDIT_CHANNEL_ID", "#mute-audit")], "warn  Audit channel: not checked: fix what"),
+        (vec![("AUDIT_CHANNEL_ID", "#auditoria-mute")], "warn  Audit channel: not checked: fix what"),
         (
             vec![("AUDIT_CHANNEL_ID", &channel), ("DISCORD_TOKEN", "wrong")],
             "warn  Audit channel: not checked: fix what",
         ),
         (
             vec![("AUDIT_CHANNEL_ID", &channel), ("DISCORD_GUILD_ID", "4711000000000000000")],
-            "warn  Audit channel: #mute-audit is in another server than DISCORD_GUILD_ID. Check \
+            "warn  Audit channel: #auditoria-mute is in another server than DISCORD_GUILD_ID. Check \
              AUDIT_CHANNEL_ID.",
         ),
     ] {
@@ -62,9 +62,9 @@ async fn an_audit_channel_in_which_the_bot_may_not_send_messages_is_a_failure() 
         discord.state(|state| state.permissions = Permissions { roles, overwrites, ..Permissions::default() });
         let checked = check(&discord, &wolkvox, &[("AUDIT_CHANNEL_ID", &channel)]).await;
         let line = match may_send {
-            true => "ok    Audit channel: #mute-audit",
+            true => "ok    Audit channel: #auditoria-mute",
             false => {
-                "FAIL  Audit channel: the bot can see #mute-audit (AUDIT_CHANNEL_ID), but may not send messages in it."
+                "FAIL  Audit channel: the bot can see #auditoria-mute (AUDIT_CHANNEL_ID), but may not send messages in it."
             }
         };
         assert!(checked.printed.contains(line), "{what}: {}", checked.printed);
@@ -73,7 +73,7 @@ async fn an_audit_channel_in_which_the_bot_may_not_send_messages_is_a_failure() 
     discord.state(|state| state.permissions.roles = everyone(VIEW_CHANNEL));
     let checked = check(&discord, &wolkvox, &[("LANG", "es"), ("AUDIT_CHANNEL_ID", &channel)]).await;
     let line =
-        "FALLO Canal de auditoría: el bot puede ver #mute-audit (AUDIT_CHANNEL_ID), pero no enviar mensajes en él.";
+        "FALLO Canal de auditoría: el bot puede ver #auditoria-mute (AUDIT_CHANNEL_ID), pero no enviar mensajes en él.";
     assert!(checked.printed.contains(line), "{}", checked.printed);
 }
 

@@ -214,7 +214,7 @@ async fn names_from_discord_can_steer_no_terminal() {
         async |world| {
             world.log.until_contains("may use /mute").await;
             let log = world.log.text();
-            for name in ["wolkvox-bot", "Contact centre", "Supervisor"] {
+            for name in ["wolkvox-bot", "Centro de contacto", "Supervisor"] {
                 assert!(log.contains(&format!(r"{name}\u001b[2J\u009b1m\u202e")), "{log:?}");
             }
             assert!(!log.contains(['\u{1b}', '\u{9b}', '\u{202E}']), "{log:?}");

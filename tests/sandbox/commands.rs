@@ -351,7 +351,7 @@ impl Sandbox {
     async fn show_audit_channel(&self) -> String {
         let toggles = self.site.wolkvox.all_toggles();
         self.site.discord.until("toggles are posted", |state| state.posts.len() >= toggles).await;
-        self.screen.say(BOLD, "#mute-audit");
+        self.screen.say(BOLD, "#auditoria-mute");
         let posts = self.site.discord.state(|state| state.posts.clone());
         posts.iter().for_each(|post| self.screen.show(post["content"].as_str().unwrap()));
         "posted".to_owned()

@@ -34,9 +34,9 @@ pub(super) fn guild_payload(permissions: &Permissions) -> Value {
             "color": 0, "hoist": false, "managed": id == BOT_ROLE, "mentionable": false, "icon": null,
             "unicode_emoji": null, "flags": 0})
     };
-    json!({"id": GUILD.to_string(), "name": "Contact centre", "icon": null, "owner_id": "42", "features": [],
+    json!({"id": GUILD.to_string(), "name": "Centro de contacto", "icon": null, "owner_id": "42", "features": [],
         "preferred_locale": "es-419", "emojis": [], "stickers": [], "roles": [
-            role(GUILD, "@everyone"), role(SUPERVISOR_ROLE, "Supervisor"), role(QUALITY_ROLE, "Quality"),
+            role(GUILD, "@everyone"), role(SUPERVISOR_ROLE, "Supervisor"), role(QUALITY_ROLE, "Calidad"),
             role(OTHER_ROLE, "Agent"), role(BOT_ROLE, "wolkvox-bot")]})
 }
 
@@ -52,7 +52,7 @@ fn member(user: Value, roles: &[u64]) -> Value {
 }
 
 pub(super) fn audit_channel(permissions: &Permissions) -> Value {
-    json!({"id": AUDIT_CHANNEL.to_string(), "type": 0, "name": "mute-audit", "guild_id": GUILD.to_string(),
+    json!({"id": AUDIT_CHANNEL.to_string(), "type": 0, "name": "auditoria-mute", "guild_id": GUILD.to_string(),
         "position": 1, "permission_overwrites": permissions.overwrites, "nsfw": false, "parent_id": null,
         "topic": null, "rate_limit_per_user": 0, "last_message_id": null, "flags": 0})
 }
