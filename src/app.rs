@@ -146,7 +146,8 @@ impl App {
             let (rest, ledger) = (self.rest.clone(), ledger.clone());
             AbortOnDropHandle::new(tokio::spawn(async move { audit_channel::post(&rest, &ledger, channel).await }))
         });
-        let _watching = AbortOnDropHandle::new(tokio::spawn(self.watch_the_token(&stop)));
+        let watching = stop.clone().run_until_cancelled_owned(self.token().watch());
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
         let handler = Handler::new(context, tasks.clone());
         let tell = |ready| self.enter(if ready { State::Ready } else { State::Reconnecting });
         let token = &self.config.discord.token;
@@ -197,14 +198,13 @@ impl App {
         })
     }
 
-    fn watch_the_token(&self, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
-        let Self { config, rest, wolkvox, .. } = self;
-        let (rest, wolkvox, stop) = (rest.clone(), wolkvox.clone(), stop.clone());
-        let (guild, audit_channel) = (config.allowlist.guild(), config.audit_channel);
-        let limits = config.limits;
-        async move {
-            let token = Token { wolkvox: &wolkvox, rest: &rest, guild, audit_channel, limits };
-            stop.run_until_cancelled(token.watch()).await;
+    fn token(&self) -> Token {
+        Token {
+            wolkvox: self.wolkvox.clone(),
+            rest: self.rest.clone(),
+            guild: self.config.allowlist.guild(),
+            audit_channel: self.config.audit_channel,
+            limits: self.config.limits,
         }
     }
 

@@ -60,6 +60,10 @@ impl fmt::Display for Problems {
     }
 }
 
+/// The guide, in English and in Spanish.
+pub const GUIDE: [&str; 2] =
+    [env!("CARGO_PKG_REPOSITORY"), concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/HEAD/.github/README.es.md")];
+
 /// The settings as far as they could be read, with all mistakes.
 #[derive(Clone, Debug)]
 pub struct Draft {

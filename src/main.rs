@@ -16,13 +16,12 @@ use tokio::time::timeout;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use wolkvox_bot::app::{App, RunError};
 use wolkvox_bot::check::{self, Report};
-use wolkvox_bot::config::{Config, Draft};
+use wolkvox_bot::config::{Config, Draft, GUIDE};
 use wolkvox_bot::journal;
 use wolkvox_bot::language::{Language, Localized as _};
 use wolkvox_bot::{systemd, telemetry};
 
-const HELP: &str = concat!(
-    "\
+const HELP: &str = "\
 wolkvox-bot: /mute agent_id for Discord, which presses the MUTE button in a Wolkvox agent's application
 
 Usage: wolkvox-bot          run the bot
@@ -32,11 +31,8 @@ Options: -h, --help         show this
          -V, --version      show the version
 
 It is configured with environment variables, or with a file .env in the working directory:
-copy .env.example to .env and fill it in. The guide: ",
-    env!("CARGO_PKG_REPOSITORY")
-);
-const HELP_IN_SPANISH: &str = concat!(
-    "\
+copy .env.example to .env and fill it in. The guide:";
+const HELP_IN_SPANISH: &str = "\
 wolkvox-bot: /mute agent_id para Discord, que pulsa el botón MUTE en la aplicación de un agente de Wolkvox
 
 Uso: wolkvox-bot          inicia el bot
@@ -46,10 +42,7 @@ Opciones: -h, --help         muestra esto
           -V, --version      muestra la versión
 
 Se configura con variables de entorno, o con un archivo .env en el directorio de trabajo:
-copia .env.example como .env y llénalo. La guía: ",
-    env!("CARGO_PKG_REPOSITORY"),
-    "/blob/HEAD/.github/README.es.md"
-);
+copia .env.example como .env y llénalo. La guía:";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -69,7 +62,10 @@ fn main() -> ExitCode {
         [] => with_runtime(run),
         ["check"] => with_runtime(run_check),
         [journal::TRY_TO_TAKE, path] => ExitCode::from(journal::try_to_take(Path::new(path))),
-        ["-h" | "--help" | "help"] => print(language().pick_for_operator(HELP, HELP_IN_SPANISH)),
+        ["-h" | "--help" | "help"] => {
+            let (help, guide) = language().pick_for_operator((HELP, GUIDE[0]), (HELP_IN_SPANISH, GUIDE[1]));
+            print(&format!("{help} {guide}"))
+        }
         ["-V" | "--version"] => print(&version()),
         ["check" | "-h" | "--help" | "help" | "-V" | "--version", unknown, ..] | [unknown, ..] => {
             let what = language().pick_for_operator("unknown argument", "argumento desconocido:");

@@ -1,6 +1,7 @@
 //! Whether Wolkvox accepts the token: asked a minute after the start and then once a day. So an administrator learns
 //! that it has expired, and not a supervisor who has a customer on the line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serenity::model::id::{ChannelId, GuildId};
@@ -9,20 +10,20 @@ use tokio::time::sleep;
 use crate::discord::{Rest, audit_channel};
 use crate::limits::Limits;
 use crate::net::error_chain;
-use crate::outcome::Refusal;
+use crate::outcome::{Refusal, Rejected};
 use crate::reply;
 use crate::wolkvox::{InformationError, Patience, Wolkvox};
 
 /// Who is asked, and who is told.
-pub struct Token<'a> {
-    pub wolkvox: &'a Wolkvox,
-    pub rest: &'a Rest,
+pub struct Token {
+    pub wolkvox: Wolkvox,
+    pub rest: Arc<Rest>,
     pub guild: GuildId,
     pub audit_channel: Option<ChannelId>,
     pub limits: Limits,
 }
 
-impl Token<'_> {
+impl Token {
     /// Asks for ever. Each question costs one of the day's API requests, and lets toggles go first.
     pub async fn watch(self) {
         sleep(self.limits.token_first).await;
@@ -50,17 +51,10 @@ impl Token<'_> {
         };
         let code = refusal.code;
         match refusal.reason {
-            Refusal::TokenMissing | Refusal::TokenWrong => {
-                let why = match refusal.reason {
-                    Refusal::TokenMissing => "it saw none, although the bot sends it",
-                    _ => "it is wrong, expired or deleted, or it belongs to another server than WOLKVOX_SERVER",
-                };
-                tracing::error!(
-                    code,
-                    "Wolkvox refuses WOLKVOX_TOKEN, so no /mute does anything: {why}. wolkvox-bot check says what to fix"
-                );
-                self.tell_the_audit_channel(refusal.reason).await;
-                token_again
+            Refusal::TokenMissing => self.refused(&refusal, "it saw none, although the bot sends it").await,
+            Refusal::TokenWrong => {
+                let why = "it is wrong, expired or deleted, or it belongs to another server than WOLKVOX_SERVER";
+                self.refused(&refusal, why).await
             }
             Refusal::DailyLimit => {
                 tracing::warn!(code, "Wolkvox accepts WOLKVOX_TOKEN, but today's API requests are used up");
@@ -77,12 +71,19 @@ impl Token<'_> {
         }
     }
 
-    async fn tell_the_audit_channel(&self, reason: Refusal) {
-        let Some(channel) = self.audit_channel else { return };
-        let language = self.rest.guild(self.guild).await.map(|guild| guild.preferred_locale).unwrap_or_default();
-        let notice = reply::token_refused(language, reason);
-        if let Err(error) = audit_channel::post_notice(self.rest, channel, &notice).await {
-            tracing::warn!("this was not posted to AUDIT_CHANNEL_ID: {}", error_chain(&error));
+    /// Tells the log and the audit channel.
+    async fn refused(&self, refusal: &Rejected, why: &str) -> Duration {
+        tracing::error!(
+            code = refusal.code,
+            "Wolkvox refuses WOLKVOX_TOKEN, so no /mute does anything: {why}. wolkvox-bot check says what to fix"
+        );
+        if let Some(channel) = self.audit_channel {
+            let language = self.rest.guild(self.guild).await.map(|guild| guild.preferred_locale).unwrap_or_default();
+            let notice = reply::token_refused(language, refusal.reason);
+            if let Err(error) = audit_channel::post_notice(&self.rest, channel, &notice).await {
+                tracing::warn!("this was not posted to AUDIT_CHANNEL_ID: {}", error_chain(&error));
+            }
         }
+        self.limits.token_again
     }
 }

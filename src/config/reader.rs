@@ -4,9 +4,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::Problems;
 use super::values::Parsed;
 use super::variables::{VARIABLES, Variable, remedy};
+use super::{GUIDE, Problems};
 use crate::env_file::{self, EnvFile};
 use crate::language::{Both, Language, Localized as _, both};
 
@@ -14,12 +14,6 @@ const COPY: &str = "Copy .env.example to .env there (not .env.txt) and fill it i
                     file is. Docker needs --env-file .env.";
 const COPIA: &str = "Copia .env.example como .env allí (no .env.txt) y llénalo, o inicia wolkvox-bot donde está el \
                      archivo. Docker necesita --env-file .env.";
-const GUIDE: &str = concat!("The guide, and a sandbox without credentials: ", env!("CARGO_PKG_REPOSITORY"));
-const GUIA: &str = concat!(
-    "La guía, y un entorno de pruebas sin credenciales: ",
-    env!("CARGO_PKG_REPOSITORY"),
-    "/blob/HEAD/.github/README.es.md"
-);
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -142,12 +136,19 @@ impl<'a> Reader<'a> {
         let is_needed = required.clone().any(|variable| self.value(variable.name).is_none());
         match (kind, is_needed) {
             (ErrorKind::NotFound, false) => {}
-            // Docker or systemd has read another file.
-            (ErrorKind::NotFound, true) if required.any(|variable| (self.lookup)(variable.name).is_some()) => {
-                self.hint(GUIDE.to_owned(), GUIA.to_owned());
+            (ErrorKind::NotFound, true) => {
+                let guide = format!("The guide, and a sandbox without credentials: {}", GUIDE[0]);
+                let guia = format!("La guía, y un entorno de pruebas sin credenciales: {}", GUIDE[1]);
+                if required.any(|variable| (self.lookup)(variable.name).is_some()) {
+                    // Docker or systemd has read another file.
+                    self.hint(guide, guia);
+                } else {
+                    self.hint(
+                        format!("{path} does not exist. {COPY}\n{guide}"),
+                        format!("{path} no existe. {COPIA}\n{guia}"),
+                    );
+                }
             }
-            (ErrorKind::NotFound, true) => self
-                .hint(format!("{path} does not exist. {COPY}\n{GUIDE}"), format!("{path} no existe. {COPIA}\n{GUIA}")),
             (_, false) => self.warn(env_file::NAME, problem, remedy),
             (_, true) => {
                 self.report(env_file::NAME, problem, remedy);
