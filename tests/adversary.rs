@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use serenity::model::id::ChannelId;
-use wolkvox_bot::config::Config;
-
 use crate::clock::movable_clock;
 use crate::disk::disk_that_fills_up;
-use crate::support::bot::{Site, World};
-use crate::support::discord::{AUDIT_CHANNEL, Actor, Fate, Order, second_supervisor, supervisor};
+use crate::support::bot::{Site, World, leaves_lines_to_the_next_start};
+use crate::support::discord::{Actor, Fate, Order, second_supervisor, supervisor};
 use crate::support::shim;
 
 /// While there is the file DISK, the disk that the state file is on is broken: it takes what is written to it and
@@ -100,11 +97,7 @@ async fn a_press_whose_question_was_not_accepted_leaves_the_button_usable() {
 #[tokio::test]
 async fn lines_for_a_channel_that_is_not_set_any_more_hold_no_stop_up() {
     let folder = crate::support::Folder::new();
-    let with_channel = |config: &mut Config| {
-        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
-        config.state_file = Some(folder.join("state.db"));
-        config.limits.handing_over = Duration::from_millis(100);
-    };
+    let with_channel = leaves_lines_to_the_next_start(&folder);
     World::run_with(with_channel, async |world| {
         world.discord.state(|state| state.always.insert("other", Fate::Refuse(503, 0)));
         world.discord.reply(world.discord.mute(&supervisor(), 1001)).await;
@@ -122,7 +115,7 @@ async fn lines_for_a_channel_that_is_not_set_any_more_hold_no_stop_up() {
 }
 
 #[tokio::test]
-async fn a_command_that_comes_while_the_file_is_closed_is_told_that_the_bot_restarts() {
+async fn a_command_that_comes_while_the_file_is_closed_is_told_that_the_bot_stops() {
     let mut site = Site::new().await;
     let sign = disk_that_fills_up(&mut site);
     let mut process = site.connected(1).await;
@@ -139,12 +132,8 @@ async fn a_command_that_comes_while_the_file_is_closed_is_told_that_the_bot_rest
 #[tokio::test]
 async fn a_line_that_the_audit_channel_is_owed_when_the_bots_token_is_reset_is_posted_by_the_next_start() {
     let folder = crate::support::Folder::new();
-    let change = |config: &mut Config| {
-        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
-        config.state_file = Some(folder.join("state.db"));
-        config.limits.handing_over = Duration::from_millis(100);
-    };
-    World::run_with(change, async |world| {
+    let change = leaves_lines_to_the_next_start(&folder);
+    World::run_with(&change, async |world| {
         let (command, held) = world.held_call().await;
         world.discord.state(|state| state.token_reset = true);
         world.discord.order(|| Order::Close(4004));
@@ -152,7 +141,7 @@ async fn a_line_that_the_audit_channel_is_owed_when_the_bots_token_is_reset_is_p
         let (_, ended) = tokio::join!(world.discord.reply(command), world.bot.ended());
         assert!(ended.is_err());
         world.discord.state(|state| state.token_reset = false);
-        world.restart(change);
+        world.restart(&change);
         world.discord.until("the line is posted", |state| state.posts.len() == 1).await;
     })
     .await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serenity::model::id::ChannelId;
 use wolkvox_bot::config::Config;
 
-use crate::support::bot::World;
+use crate::support::bot::{World, leaves_lines_to_the_next_start};
 use crate::support::discord::{AUDIT_CHANNEL, Fate, State, second_supervisor, stranger, supervisor};
 use crate::support::wolkvox::{self, SUCCESS};
 
@@ -122,12 +122,8 @@ async fn what_is_lost_in_the_end_is_counted_in_the_log() {
 #[tokio::test]
 async fn lines_that_a_stop_leaves_are_posted_by_the_next_start_in_their_order() {
     let folder = crate::support::Folder::new();
-    let change = |config: &mut Config| {
-        config.audit_channel = Some(ChannelId::new(AUDIT_CHANNEL));
-        config.state_file = Some(folder.join("state.db"));
-        config.limits.handing_over = Duration::from_millis(100);
-    };
-    World::run_with(change, async |world| {
+    let change = leaves_lines_to_the_next_start(&folder);
+    World::run_with(&change, async |world| {
         world.discord.state(|state| state.limits.posts = Some((1, Duration::from_secs(60))));
         for agent in 1001..1006 {
             world.discord.reply(world.discord.mute(&supervisor(), agent)).await;
@@ -135,7 +131,7 @@ async fn lines_that_a_stop_leaves_are_posted_by_the_next_start_in_their_order() 
         world.bot.shut_down();
         world.bot.ended().await.unwrap();
         world.discord.state(|state| state.limits.posts = None);
-        world.restart(change);
+        world.restart(&change);
         let lines = |state: &State| -> Vec<String> {
             let posts = state.posts.iter().map(|post| post["content"].as_str().unwrap());
             posts.flat_map(str::lines).map(str::to_owned).collect()

@@ -482,21 +482,6 @@ fn the_language_may_stand_among_the_settings() {
     }
 }
 
-#[tokio::test]
-async fn a_misspelt_name_in_the_environment_is_told() {
-    let variables = HashMap::from([
-        ("TOGGLE_GUARD_SEC", "5".to_owned()),
-        ("ALOWED_ROLE_IDS", String::new()),
-        ("HTTP_PROXY", "http://proxy.example:3128".to_owned()),
-    ]);
-    let (_, told) = Process::start(&variables, &[]).ended().await;
-    for (name, meant) in [("TOGGLE_GUARD_SEC", "TOGGLE_GUARD_SECS"), ("ALOWED_ROLE_IDS", "ALLOWED_ROLE_IDS")] {
-        let expected = format!("wolkvox-bot: {name}: the bot has no such variable. If {meant} is meant, correct it.");
-        assert!(told.contains(&expected), "{told}");
-    }
-    assert!(!told.contains(" HTTP_PROXY:"), "{told}");
-}
-
 #[test]
 fn the_first_locale_that_is_set_decides_the_language() {
     for (locales, spanish) in [

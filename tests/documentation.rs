@@ -1,7 +1,6 @@
 //! The guides, in English and in Spanish, `.env.example` and the code say the same.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serenity::model::id::{InteractionId, UserId};
@@ -12,6 +11,8 @@ use wolkvox_bot::language::Language;
 use wolkvox_bot::ledger::Conflict;
 use wolkvox_bot::reply;
 
+use crate::support::{path, read};
+
 const ENGLISH: &str = "README.md";
 const SPANISH: &str = ".github/README.es.md";
 const OPERATIONS: &str = ".github/OPERATIONS.md";
@@ -19,14 +20,6 @@ const OPERATIONS_IN_SPANISH: &str = ".github/OPERATIONS.es.md";
 const CHANGELOG: &str = ".github/CHANGELOG.md";
 const FOR_DEVELOPERS: &str = ".github/CONTRIBUTING.md";
 const TWINS: [[&str; 2]; 2] = [[ENGLISH, SPANISH], [OPERATIONS, OPERATIONS_IN_SPANISH]];
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-fn read(name: &str) -> String {
-    std::fs::read_to_string(path(name)).unwrap()
-}
 
 /// A heading, what stands below it up to the next one, and its code blocks.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The guides' pictures of a Discord channel are drawn by hand. What they show is what the bot says.
 
-use std::fs::read_to_string;
+use crate::support::read;
 
 /// What follows each of these openings, up to the closing tag, without tags inside and in one line.
 fn texts(svg: &str, opening: &str, closing: &str) -> Vec<String> {
@@ -20,15 +20,14 @@ fn shown(sentence: &str, relative_time: &str) -> String {
 
 #[test]
 fn the_pictures_show_real_replies() {
-    let here = env!("CARGO_MANIFEST_DIR");
-    let replies = read_to_string(format!("{here}/tests/replies.txt")).unwrap();
+    let replies = read("tests/replies.txt");
     for (file, language, relative_time) in
         [("channel.svg", "English", "4 minutes ago"), ("channel.es.svg", "Spanish", "hace 4 minutos")]
     {
         let of_language = replies.split("\n\n").filter(|block| block.trim().starts_with(&format!("[{language}: ")));
         let sentences = of_language.map(|block| block.trim().split_once('\n').unwrap().1);
         let real: Vec<String> = sentences.map(|sentence| shown(sentence, relative_time)).collect();
-        let svg = read_to_string(format!("{here}/.github/{file}")).unwrap();
+        let svg = read(&format!(".github/{file}"));
         let drawn =
             [texts(&svg, "<g class=\"reply\"", "</g>"), texts(&svg, "<text class=\"button\"", "</text>")].concat();
         assert_eq!(drawn.len(), 4, "{file}: three replies and a button");

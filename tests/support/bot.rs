@@ -11,6 +11,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use serde_json::Value;
+use serenity::model::id::ChannelId;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing_subscriber::fmt::MakeWriter;
@@ -321,6 +322,16 @@ impl World {
         }
         check_stand_ins(&self.discord, &self.wolkvox);
         check_secrets(&self.log.text());
+    }
+}
+
+/// An audit channel, a state file in this folder, and little time for last words: what is owed then is left to the next
+/// start.
+pub fn leaves_lines_to_the_next_start(folder: &Path) -> impl Fn(&mut Config) {
+    move |config| {
+        config.audit_channel = Some(ChannelId::new(discord::AUDIT_CHANNEL));
+        config.state_file = Some(folder.join("state.db"));
+        config.limits.handing_over = Duration::from_millis(100);
     }
 }
 

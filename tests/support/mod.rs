@@ -20,6 +20,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+/// A file of the project.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+pub fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap()
+}
+
 /// A folder of its own, which is removed in the end, also when a test fails.
 pub struct Folder(PathBuf);
 
